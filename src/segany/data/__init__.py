@@ -1,0 +1,1 @@
+"""The only walker of datasets on disk."""
