@@ -1,0 +1,98 @@
+"""The embedded model's encoder: convolutions only, fused on the stride-16 grid, cheap on a CPU and in a browser.
+
+B images · C channels · g grid side
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segany.modeling.config import ConvConfig
+from segany.modeling.layers import LayerNorm2d
+
+
+class ConvBlock(nn.Module):
+    """Depthwise convolution, layer normalisation, channel MLP, residual.
+
+    Source: ConvNeXt (arXiv 2201.03545), block design, without layer scale.
+    """
+
+    def __init__(self, channels: int, kernel: int, expand: int) -> None:
+        super().__init__()
+        self.dw = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.lin1 = nn.Linear(channels, expand * channels)
+        self.lin2 = nn.Linear(expand * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm(self.dw(x).permute(0, 2, 3, 1))
+        inner = self.lin2(functional.relu(self.lin1(inner)))
+        return x + inner.permute(0, 3, 1, 2)
+
+
+def _stages(config: ConvConfig) -> nn.ModuleList:
+    shapes = zip(config.widths, config.depths, config.kernels, strict=True)
+    return nn.ModuleList(
+        nn.Sequential(*(ConvBlock(channels, kernel, config.expand) for _ in range(depth)))
+        for channels, depth, kernel in shapes
+    )
+
+
+class ConvEncoder(nn.Module):
+    """Four stages at strides 4, 8, 16 and 32, brought together at stride 16.
+
+    Fine stages enter by strided convolutions, so that the embedding carries detail below its own grid; the coarse
+    stage enters by bilinear upsampling.
+
+    Args:
+        config: widths and depths.
+        canvas: side of the input, pixels; any multiple of 32 works at run time.
+        out_channels: C of the image embedding.
+    """
+
+    def __init__(self, config: ConvConfig, canvas: int, out_channels: int) -> None:
+        super().__init__()
+        self.img_size = canvas
+        w = config.widths
+        self.stem = nn.Sequential(nn.Conv2d(3, w[0], kernel_size=4, stride=4), LayerNorm2d(w[0]))
+        self.stages = _stages(config)
+        self.downsample = nn.ModuleList(
+            nn.Sequential(LayerNorm2d(a), nn.Conv2d(a, b, kernel_size=2, stride=2)) for a, b in itertools.pairwise(w)
+        )
+        self.lateral = nn.ModuleList(
+            [
+                nn.Conv2d(w[0], out_channels, kernel_size=4, stride=4),
+                nn.Conv2d(w[1], out_channels, kernel_size=2, stride=2),
+                nn.Conv2d(w[2], out_channels, kernel_size=1),
+                nn.Conv2d(w[3], out_channels, kernel_size=1),
+            ]
+        )
+        self.neck = nn.Sequential(
+            LayerNorm2d(out_channels),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(out_channels),
+        )
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels → (B, C, g, g)."""
+        x = self.stem(pixels)
+        features = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x if index == 0 else self.downsample[index - 1](x))
+            features.append(x)
+        *fine, coarse = [lateral(x) for lateral, x in zip(self.lateral, features, strict=True)]
+        fused = sum(fine[1:], start=fine[0]) + functional.interpolate(
+            coarse, size=fine[-1].shape[-2:], mode="bilinear", align_corners=False
+        )
+        embedding: Tensor = self.neck(fused)
+        return embedding
