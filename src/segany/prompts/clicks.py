@@ -1,4 +1,4 @@
-"""The clicks a careful person would make: first the middle of the object, then that of what is still wrong."""
+"""The clicks a careful person would make: the middle of the object, then the middle of what is still wrong."""
 
 from __future__ import annotations
 

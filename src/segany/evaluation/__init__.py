@@ -1,0 +1,1 @@
+"""Numbers: metrics, one module per protocol, reports."""
