@@ -1,0 +1,1 @@
+"""What every room stands on: errors, optional imports, files, identity, seeds, devices."""

@@ -1,0 +1,1 @@
+"""Frames, boxes, point grids, crop layers: plain arithmetic, no tensors library."""

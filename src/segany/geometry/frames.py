@@ -1,0 +1,85 @@
+"""The frames of a photo: original, resized, canvas, low-res. The only resize arithmetic in the project.
+
+All sizes are (height, width); all points (x, y) in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+Coordinates = TypeVar("Coordinates", bound=Any)
+
+
+def longest_side_size(size_hw: tuple[int, int], canvas: int) -> tuple[int, int]:
+    """Size of a photo scaled so that its longest side is `canvas`, each side rounded half up and at least 1.
+
+    Source: Segment Anything released code (rounding rule).
+    """
+    height, width = size_hw
+    scale = canvas / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How one photo lies on a model's square canvas.
+
+    Attributes:
+        original_hw: the photo.
+        resized_hw: the photo scaled to the canvas; it fills the top left corner.
+        canvas: side of the canvas, pixels.
+        low_res: side of the decoder's logits, pixels.
+    """
+
+    original_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+    canvas: int
+    low_res: int
+
+    @classmethod
+    def of(cls, original_hw: tuple[int, int], canvas: int, low_res: int) -> Frame:
+        """Frame of a photo of size (H, W)."""
+        height, width = int(original_hw[0]), int(original_hw[1])
+        return cls((height, width), longest_side_size((height, width), canvas), canvas, low_res)
+
+    @property
+    def scale_xy(self) -> tuple[float, float]:
+        """Canvas pixels per original pixel, along x and y."""
+        return self.resized_hw[1] / self.original_hw[1], self.resized_hw[0] / self.original_hw[0]
+
+    @property
+    def low_res_cut(self) -> tuple[int, int]:
+        """Rows and columns of the low-res logits that touch the photo."""
+        height, width = self.resized_hw
+        return math.ceil(height * self.low_res / self.canvas), math.ceil(width * self.low_res / self.canvas)
+
+    def to_canvas(self, points_xy: Coordinates) -> Coordinates:
+        """(…, 2) original pixels → canvas pixels; numpy in, numpy out, tensor in, tensor out."""
+        return _scaled(points_xy, self.scale_xy)
+
+    def to_original(self, points_xy: Coordinates) -> Coordinates:
+        """(…, 2) canvas pixels → original pixels."""
+        x, y = self.scale_xy
+        return _scaled(points_xy, (1 / x, 1 / y))
+
+    def boxes_to_canvas(self, boxes_xyxy: Coordinates) -> Coordinates:
+        """(…, 4) XYXY original pixels → canvas pixels."""
+        return _scaled(boxes_xyxy, self.scale_xy * 2)
+
+    def boxes_to_original(self, boxes_xyxy: Coordinates) -> Coordinates:
+        """(…, 4) XYXY canvas pixels → original pixels."""
+        x, y = self.scale_xy
+        return _scaled(boxes_xyxy, (1 / x, 1 / y) * 2)
+
+
+def _scaled(values: Any, factors: tuple[float, ...]) -> Any:
+    if hasattr(values, "new_tensor"):
+        values = values if values.is_floating_point() else values.float()
+        return values * values.new_tensor(factors)
+    array = np.asarray(values)
+    array = array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array * np.asarray(factors, dtype=array.dtype)

@@ -1,0 +1,1 @@
+"""Photos to model input and back: decoding, resizing, normalising, training views."""

@@ -1,0 +1,53 @@
+"""RGB → model input, with the frame that tells where everything went.
+
+H, W original photo · S canvas
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from segany.geometry.frames import Frame, longest_side_size
+
+
+def resize_longest_side(rgb: NDArray[np.uint8], canvas: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 → longest side `canvas`, antialiased bilinear.
+
+    Source: Segment Anything released code (PIL's bilinear filter).
+    """
+    height, width = longest_side_size((rgb.shape[0], rgb.shape[1]), canvas)
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+
+
+class ImageTransform:
+    """Fits a photo into a model's canvas.
+
+    Args:
+        canvas: S, pixels.
+        low_res: side of the decoder's logits, for the frame.
+        pixel_mean: per channel, RGB in 0–255.
+        pixel_std: likewise.
+    """
+
+    def __init__(self, canvas: int, low_res: int, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
+        self.canvas, self.low_res = canvas, low_res
+        self.mean = torch.tensor(list(pixel_mean)).view(3, 1, 1)
+        self.std = torch.tensor(list(pixel_std)).view(3, 1, 1)
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> tuple[Tensor, Frame]:
+        """(H, W, 3) uint8 RGB → (3, S, S) float32 normalised, then zero-padded right and below; and its frame."""
+        frame = Frame.of((rgb.shape[0], rgb.shape[1]), self.canvas, self.low_res)
+        resized = np.ascontiguousarray(resize_longest_side(rgb, self.canvas))
+        height, width = frame.resized_hw
+        pixels = torch.zeros(3, self.canvas, self.canvas)
+        photo = torch.from_numpy(resized.copy()).permute(2, 0, 1).float()
+        pixels[:, :height, :width] = (photo - self.mean) / self.std
+        return pixels, frame
