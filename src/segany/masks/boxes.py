@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segany.core.errors import DataError
-from segany.masks.rle import as_bool_mask
+from segany.masks.rle import BoolArray, as_bool_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,13 +35,14 @@ def masks_to_boxes(masks: NDArray[Any] | Tensor) -> NDArray[np.int64] | Tensor:
     if not isinstance(masks, np.ndarray):
         return _tensor_boxes(masks)
     stack = as_bool_mask(masks, ndim=3)
-    columns, rows = stack.any(axis=1), stack.any(axis=2)
+    columns: BoolArray = np.any(stack, axis=1)
+    rows: BoolArray = np.any(stack, axis=2)
     height, width = stack.shape[1:]
     x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
     x1 = width - 1 - columns[:, ::-1].argmax(axis=1)
     y1 = height - 1 - rows[:, ::-1].argmax(axis=1)
     boxes = np.stack([x0, y0, x1, y1], axis=1).astype(np.int64)
-    boxes[~rows.any(axis=1)] = 0
+    boxes[~np.any(rows, axis=1)] = 0
     return boxes
 
 

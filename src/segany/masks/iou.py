@@ -57,7 +57,8 @@ def pairwise_mask_iou(first: Any, second: Any) -> NDArray[np.float64]:
         inter += flat_a[:, part].astype(np.float32) @ flat_b[:, part].astype(np.float32).T
     area_a, area_b = np.count_nonzero(flat_a, axis=1), np.count_nonzero(flat_b, axis=1)
     union = area_a[:, None] + area_b[None, :] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return iou
 
 
 def _check_same_image(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> None:

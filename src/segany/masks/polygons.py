@@ -15,14 +15,12 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pycocotools import mask as coco_mask
 
-from segany.core.errors import DataError
 from segany.masks.boxes import exact_box_xywh
-from segany.masks.rle import BoolArray, Rle, as_bool_mask
+from segany.masks.coco_segmentation import rings_to_rle
+from segany.masks.rle import BoolArray, as_bool_mask, decode
 
 Ring: TypeAlias = NDArray[np.float64]
-_FAR = 100_000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +56,8 @@ def mask_to_polygons(mask: Any, *, tolerance: float = 0.0) -> list[Polygon]:
     part = array[y : y + h, x : x + w]
     doubled = np.zeros((2 * h + 1, 2 * w + 1), np.uint8)
     doubled[1::2, 1::2] = part
-    doubled = cv2.dilate(
-        doubled, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,)
-    )
-    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    grown = cv2.dilate(doubled, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
+    contours, hierarchy = cv2.findContours(grown, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     rings = [_simplified(_pixel_edges(contour[:, 0]) + origin, tolerance) for contour in contours]
     holes: dict[int, list[Ring]] = {}
     for index, (_, _, _, parent) in enumerate(hierarchy[0]):
@@ -93,21 +89,26 @@ def polygons_to_mask(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> B
     return mask
 
 
-def rings_to_rle(rings: Sequence[ArrayLike], size_hw: tuple[int, int]) -> Rle:
-    """Compressed RLE of the union of rings, as COCO reads a polygon segmentation: no holes.
+def joined_ring(polygons: Sequence[Polygon]) -> Ring:
+    """All outlines and holes as one ring, for formats that know a single outline per object.
+
+    The parts hang together by bridges walked there and back, which enclose nothing; filled by COCO's or any
+    even-odd rule the ring gives the same mask.
 
     Args:
-        rings: each (K, 2), or flat x0, y0, x1, y1, ... as in COCO files.
-        size_hw: height and width of the mask.
+        polygons: at least one, from `mask_to_polygons`.
 
-    Raises:
-        DataError: as `polygons_to_mask`, or no ring at all.
+    Returns:
+        (K, 2) corners.
     """
-    if not len(rings):
-        raise DataError("a polygon segmentation must have at least one ring; got none. Leave it out.")
-    flat = [_checked_ring(ring).reshape(-1).tolist() for ring in rings]
-    merged = coco_mask.merge(coco_mask.frPyObjects(flat, int(size_hw[0]), int(size_hw[1])))
-    return {"size": [int(size_hw[0]), int(size_hw[1])], "counts": merged["counts"].decode("ascii")}
+    rings = [ring for polygon in polygons for ring in (polygon.outer, *polygon.holes)]
+    joined = rings[0]
+    for ring in rings[1:]:
+        start = int(ring[:, 0].argmin())
+        at = int(np.square(joined - ring[start]).sum(axis=1).argmin())
+        walk = np.concatenate([ring[start:], ring[: start + 1]])
+        joined = np.concatenate([joined[: at + 1], walk, joined[at:]])
+    return joined
 
 
 def ring_area(ring: ArrayLike) -> float:
@@ -116,7 +117,7 @@ def ring_area(ring: ArrayLike) -> float:
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
-def _pixel_edges(contour: NDArray[np.int32]) -> Ring:
+def _pixel_edges(contour: NDArray[Any]) -> Ring:
     """Corners of the outline on the doubled grid, pixels on odd and their corners on even positions.
 
     The tracer cuts inner corners diagonally; the corner it skipped is the one with both coordinates even.
@@ -126,7 +127,8 @@ def _pixel_edges(contour: NDArray[np.int32]) -> Ring:
     diagonal = (contour != following).all(axis=1)
     path = np.insert(contour, np.flatnonzero(diagonal) + 1, skipped[diagonal], axis=0)
     step_in, step_out = path - np.roll(path, 1, axis=0), np.roll(path, -1, axis=0) - path
-    return path[(step_in != step_out).any(axis=1)] / 2
+    corners: Ring = path[(step_in != step_out).any(axis=1)] / 2
+    return corners
 
 
 def _simplified(ring: Ring, tolerance: float) -> Ring:
@@ -137,20 +139,4 @@ def _simplified(ring: Ring, tolerance: float) -> Ring:
 
 
 def _filled(rings: Sequence[Ring], size_hw: tuple[int, int]) -> BoolArray:
-    mask: NDArray[np.uint8] = coco_mask.decode(rings_to_rle(rings, size_hw))
-    return np.ascontiguousarray(mask).view(np.bool_)
-
-
-def _checked_ring(ring: ArrayLike) -> Ring:
-    try:
-        corners = np.asarray(ring, np.float64)
-    except (TypeError, ValueError):
-        corners = np.zeros(0)
-    if corners.ndim == 1 and corners.size % 2 == 0:
-        corners = corners.reshape(-1, 2)
-    if corners.ndim == 2 and corners.shape[1] == 2 and len(corners) >= 3 and (np.abs(corners) <= _FAR).all():
-        return corners
-    raise DataError(
-        f"a polygon ring must be at least three corners x, y, each a number between ±{_FAR:.0f}; "
-        f"got shape {corners.shape}. Coordinates are pixels of the image."
-    )
+    return decode(rings_to_rle(rings, size_hw))
