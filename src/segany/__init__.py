@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from segany.core.errors import OptionError as OptionError
     from segany.core.errors import PromptError as PromptError
     from segany.core.errors import SeganyError as SeganyError
-    from segany.modeling.build import build_sam as build_sam
-    from segany.modeling.build import build_sam_vit_b as build_sam_vit_b
-    from segany.modeling.build import build_sam_vit_h as build_sam_vit_h
-    from segany.modeling.build import build_sam_vit_l as build_sam_vit_l
-    from segany.modeling.build import sam_model_registry as sam_model_registry
+    from segany.modeling.registry import build_sam as build_sam
+    from segany.modeling.registry import build_sam_vit_b as build_sam_vit_b
+    from segany.modeling.registry import build_sam_vit_h as build_sam_vit_h
+    from segany.modeling.registry import build_sam_vit_l as build_sam_vit_l
+    from segany.modeling.registry import sam_model_registry as sam_model_registry
     from segany.predict.automatic.face import SamAutomaticMaskGenerator as SamAutomaticMaskGenerator
     from segany.predict.automatic.generator import AutomaticMaskGenerator as AutomaticMaskGenerator
     from segany.predict.embedding import ImageEmbedding as ImageEmbedding
@@ -47,11 +47,11 @@ _HOME = {
     "OptionError": "segany.core.errors",
     "PromptError": "segany.core.errors",
     "SeganyError": "segany.core.errors",
-    "build_sam": "segany.modeling.build",
-    "build_sam_vit_b": "segany.modeling.build",
-    "build_sam_vit_h": "segany.modeling.build",
-    "build_sam_vit_l": "segany.modeling.build",
-    "sam_model_registry": "segany.modeling.build",
+    "build_sam": "segany.modeling.registry",
+    "build_sam_vit_b": "segany.modeling.registry",
+    "build_sam_vit_h": "segany.modeling.registry",
+    "build_sam_vit_l": "segany.modeling.registry",
+    "sam_model_registry": "segany.modeling.registry",
     "SamAutomaticMaskGenerator": "segany.predict.automatic.face",
     "AutomaticMaskGenerator": "segany.predict.automatic.generator",
     "ImageEmbedding": "segany.predict.embedding",

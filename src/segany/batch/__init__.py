@@ -1,0 +1,1 @@
+"""Many images: which ones, what is done already, and running the rest."""

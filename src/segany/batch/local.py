@@ -1,0 +1,152 @@
+"""Run a mask source over many images on this machine, one after the other, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segany.batch.plan import Item
+from segany.core.errors import Cancelled, OptionError, SeganyError
+from segany.core.files import atomic_write_json
+from segany.core.progress import CancelCheck, Progress, check_cancelled
+from segany.records.formats import Format
+from segany.records.ids import image_id_for
+from segany.records.record import ImageRecord, MaskRecord
+from segany.transforms.image import read_image
+
+LEDGER = "segany-run.json"
+"""File in the output folder that says with which settings it was made."""
+
+Rgb = NDArray[np.uint8]
+BeforeWrite = Callable[[Item, Rgb, ImageRecord], None]
+
+
+class MaskSource(Protocol):
+    """Whatever turns an image into records."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over everything that decides the masks."""
+        ...
+
+    def __call__(
+        self, rgb: Any, *, progress: Progress | None = None, cancelled: CancelCheck | None = None
+    ) -> list[MaskRecord]:
+        """The masks of one image."""
+        ...
+
+
+@dataclass
+class RunReport:
+    """What became of each image."""
+
+    done: list[Item] = field(default_factory=list)
+    skipped: list[Item] = field(default_factory=list)
+    failed: list[tuple[Item, str]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+    masks: int = 0
+
+
+def run_local(
+    items: Sequence[Item],
+    source: MaskSource,
+    out_dir: Path,
+    writer: Format,
+    *,
+    before_write: BeforeWrite | None = None,
+    on_failure: Callable[[Item, str], None] | None = None,
+    progress: Progress | None = None,
+    image_progress: Progress | None = None,
+    cancelled: CancelCheck | None = None,
+) -> RunReport:
+    """Make and write the masks of every image that has none yet.
+
+    A broken image is noted and the rest goes on; a failure to write stops the run. Files appear whole or
+    not at all, so that after an interruption the same call goes on where it stopped.
+
+    Args:
+        items: the images.
+        source: makes the masks.
+        out_dir: where to; `open_folder` first.
+        writer: how.
+        before_write: called with the item, its pixels and its record before the masks are written.
+        on_failure: called with an item and what was wrong with it.
+        progress: called with (images finished, images in all).
+        image_progress: handed to the source.
+        cancelled: asked between images and by the source.
+    """
+    report = RunReport()
+    for number, item in enumerate(items):
+        check_cancelled(cancelled)
+        if writer.target(out_dir, item.stem).exists():
+            report.skipped.append(item)
+        else:
+            try:
+                rgb, record = _segment(item, source, image_progress, cancelled)
+            except Cancelled:
+                raise
+            except (SeganyError, OSError, MemoryError) as error:
+                reason = str(error) or type(error).__name__
+                report.failed.append((item, reason))
+                if on_failure is not None:
+                    on_failure(item, reason)
+            else:
+                if before_write is not None:
+                    before_write(item, rgb, record)
+                report.written += writer.write(record, out_dir, item.stem)
+                report.done.append(item)
+                report.masks += len(record.annotations)
+        if progress is not None:
+            progress(number + 1, len(items))
+    report.written += writer.finish(out_dir)
+    return report
+
+
+def open_folder(out_dir: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Make the output folder, or check that what is in it was made with the same settings.
+
+    Args:
+        out_dir: the folder.
+        identity: JSON values; two runs with equal ones may share the folder.
+        overwrite: forget what was there.
+
+    Raises:
+        OptionError: the folder holds another run's results, or is a file.
+    """
+    if out_dir.exists() and not out_dir.is_dir():
+        raise OptionError(f"the output must be a folder; got the file {out_dir}. Choose another name.")
+    ledger = out_dir / LEDGER
+    if ledger.is_file() and not overwrite:
+        try:
+            before = json.loads(ledger.read_text(encoding="utf-8"))
+        except ValueError:
+            before = None
+        if before != identity:
+            raise OptionError(
+                f"{out_dir} holds results of other settings or another model; a run goes on with the same ones. "
+                "Choose another folder, or give --overwrite to make them anew."
+            )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(ledger, dict(identity), indent=1)
+
+
+def _segment(
+    item: Item, source: MaskSource, progress: Progress | None, cancelled: CancelCheck | None
+) -> tuple[Rgb, ImageRecord]:
+    rgb = read_image(item.path)
+    records = source(rgb, progress=progress, cancelled=cancelled)
+    height, width = rgb.shape[:2]
+    record = ImageRecord(
+        image_id=image_id_for(item.path.name, item.path),
+        width=width,
+        height=height,
+        file_name=item.path.name,
+        annotations=tuple(records),
+    )
+    return rgb, record

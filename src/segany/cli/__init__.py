@@ -1,0 +1,1 @@
+"""The `segany` command. Every module here is light; what a command needs is imported when it runs."""
