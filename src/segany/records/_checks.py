@@ -119,7 +119,7 @@ def to_json(value: Any) -> str:
         DataError: something inside is not JSON, as can happen in attributes and unknown keys.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise DataError(
             f"everything in a record must be plain JSON; got {error}. Look at attributes and extra keys."

@@ -144,7 +144,8 @@ def write(record: ImageRecord, out_dir: Path, stem: str) -> list[Path]:
 
 def finish(out_dir: Path) -> list[Path]:
     """Merge all parts into ``OUT/annotations.json``."""
-    return [merge(list((out_dir / PARTS).rglob("*.json")), out_dir / MERGED)]
+    parts = [path for path in (out_dir / PARTS).rglob("*.json") if not path.name.startswith(".")]
+    return [merge(parts, out_dir / MERGED)]
 
 
 def _with_own_ids(records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
