@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,12 @@ from segany.geometry.grids import point_grid
 sizes = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
 
 
-@given(sizes, st.sampled_from([64, 512, 1024]), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1))
-def test_points_come_back_from_the_canvas(size: tuple[int, int], canvas: int, unit: list[tuple[float, float]]) -> None:
+@given(
+    sizes, st.sampled_from([64, 512, 1024]), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1)
+)
+def test_points_come_back_from_the_canvas(
+    size: tuple[int, int], canvas: int, unit: list[tuple[float, float]]
+) -> None:
     frame = Frame.of(size, canvas, canvas // 4)
     points = np.array(unit) * [size[1], size[0]]
     on_canvas = frame.to_canvas(points)
@@ -39,7 +45,7 @@ def test_crops_of_a_layer_cover_the_image(size: tuple[int, int], layers: int, ov
         for axis, side in ((0, size[1]), (1, size[0])):
             spans = sorted({(box[axis], box[axis + 2]) for box in mine})
             assert spans[0][0] == 0 and spans[-1][1] == side
-            assert all(b[0] <= a[1] for a, b in zip(spans, spans[1:], strict=False))
+            assert all(b[0] <= a[1] for a, b in itertools.pairwise(spans))
 
 
 @given(st.integers(1, 64))

@@ -1,16 +1,16 @@
 """One tree of errors; catch `SeganyError` for all of them.
 
-    SeganyError
-    ├── InputError (also ValueError)       what a person gave cannot be used; nothing was changed
-    │   ├── PromptError                    points, labels, boxes, mask hints
-    │   ├── ImageError                     photos and mask pictures
-    │   ├── OptionError                    knobs and flags
-    │   ├── CheckpointError                weights and model configs
-    │   ├── DataError                      data sets, records, annotation files
-    │   └── EmbeddingError                 saved image embeddings
-    ├── MissingDependencyError (also ImportError)   an extra is not installed
-    ├── NotAvailableError                  announced, but not there yet
-    └── Cancelled                          the caller asked to stop
+SeganyError
+├── InputError (also ValueError)       what a person gave cannot be used; nothing was changed
+│   ├── PromptError                    points, labels, boxes, mask hints
+│   ├── ImageError                     photos and mask pictures
+│   ├── OptionError                    knobs and flags
+│   ├── CheckpointError                weights and model configs
+│   ├── DataError                      data sets, records, annotation files
+│   └── EmbeddingError                 saved image embeddings
+├── MissingDependencyError (also ImportError)   an extra is not installed
+├── NotAvailableError                  announced, but not there yet
+└── Cancelled                          the caller asked to stop
 """
 
 from __future__ import annotations

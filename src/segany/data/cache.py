@@ -51,7 +51,9 @@ class PhotoCache:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / INDEX).is_file():
-            raise DataError(f"expected a photo cache ({INDEX}, {PIXELS}) in {folder}; found none. Build it first.")
+            raise DataError(
+                f"expected a photo cache ({INDEX}, {PIXELS}) in {folder}; found none. Build it first."
+            )
         rows = json.loads((folder / INDEX).read_text())
         self.photos = [
             CachedPhoto(r["pack"], r["key"], tuple(r["size_hw"]), r["offset"], tuple(r["rles"])) for r in rows
@@ -91,7 +93,13 @@ def build_cache(
             rgb = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
             pixels.write(rgb.tobytes())
             rows.append(
-                {"pack": image.pack, "key": image.key, "size_hw": rgb.shape[:2], "offset": offset, "rles": rles}
+                {
+                    "pack": image.pack,
+                    "key": image.key,
+                    "size_hw": rgb.shape[:2],
+                    "offset": offset,
+                    "rles": rles,
+                }
             )
             offset += rgb.size
     (folder / INDEX).write_text(json.dumps(rows))

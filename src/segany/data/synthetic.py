@@ -41,42 +41,41 @@ def synthetic_scene(rng: Rng, size: int, *, min_area_share: float = 0.003) -> Sy
         shape = _shape(rng, size)
         fill = _texture(rng, size)
         if rng.random() < 0.35:
-            fill = cv2.addWeighted(fill, 0.4, rgb, 0.6, 0)
+            fill = np.asarray(cv2.addWeighted(fill, 0.4, rgb, 0.6, 0), np.uint8)
         np.copyto(rgb, fill, where=shape[..., None])
         ids[shape] = index
     if rng.random() < 0.7:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.4, 1.4)))
+        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.4, 1.4))), np.uint8)
     rgb = _add_noise(rng, rgb, float(rng.uniform(0, 14)))
     found = (ids == index for index in range(1, int(ids.max()) + 1))
     return SyntheticScene(rgb, [m for m in found if m.sum() >= min_area_share * size * size])
 
 
 def _add_noise(rng: Rng, rgb: NDArray[np.uint8], deviation: float) -> NDArray[np.uint8]:
-    noise = np.empty(rgb.shape, np.int16)
-    cv2.setRNGSeed(int(rng.integers(1 << 30)))
-    cv2.randn(noise, (0, 0, 0), (deviation,) * 3)
-    return np.clip(rgb + noise, 0, 255).astype(np.uint8)
+    noise = rng.standard_normal(rgb.shape, dtype=np.float32) * np.float32(deviation)
+    return np.asarray(np.clip(rgb + noise, 0, 255), np.uint8)
 
 
 def _texture(rng: Rng, size: int) -> NDArray[np.uint8]:
-    colour = rng.uniform(0, 255, 3)
+    colour = rng.uniform(0, 255, 3).astype(np.float32)
     kind = rng.random()
+    image: NDArray[np.float32]
     if kind < 0.3:
-        image = np.broadcast_to(colour, (size, size, 3)).astype(np.float32)
+        image = np.broadcast_to(colour, (size, size, 3))
     elif kind < 0.65:
         image = _gradient(rng, size, colour)
     else:
         image = colour + _octaves(rng, size)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
-def _gradient(rng: Rng, size: int, colour: NDArray[np.float64]) -> NDArray[np.float32]:
+def _gradient(rng: Rng, size: int, colour: NDArray[np.float32]) -> NDArray[np.float32]:
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     along = np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
     if rng.random() < 0.3:
         along = np.sin(along * rng.uniform(8, 60)).astype(np.float32)
-    return (colour + along[..., None] * rng.normal(0, 45, 3)).astype(np.float32)
+    return np.asarray(colour + along[..., None] * rng.normal(0, 45, 3), np.float32)
 
 
 def _octaves(rng: Rng, size: int) -> NDArray[np.float32]:
@@ -108,7 +107,9 @@ def _shape(rng: Rng, size: int) -> NDArray[np.bool_]:
 
 
 def _outline(rng: Rng, centre: NDArray[np.float64], radius: float, corners: int) -> NDArray[np.int32]:
-    angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 40 else np.linspace(0, 2 * np.pi, corners)
+    angles = (
+        np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 40 else np.linspace(0, 2 * np.pi, corners)
+    )
     reach = rng.uniform(0.5, 1, corners)
     if corners >= 40:
         waves = [rng.normal(0, 0.5 / k) * np.cos(k * angles + rng.uniform(0, 6.3)) for k in range(1, 6)]

@@ -38,7 +38,8 @@ def box_iou_xyxy(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=-1)
     union = box_area_xyxy(a)[:, None] + box_area_xyxy(b)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return iou
 
 
 def clip_xyxy(boxes_xyxy: ArrayLike, size_hw: tuple[int, int]) -> Boxes:
@@ -65,5 +66,4 @@ def near_crop_edge(
     boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4) + np.tile(crop[:2], 2)
     near_crop = np.isclose(boxes, crop, atol=atol, rtol=0)
     near_image = np.isclose(boxes, image, atol=atol, rtol=0)
-    touching: NDArray[np.bool_] = (near_crop & ~near_image).any(axis=1)
-    return touching
+    return np.asarray(np.any(near_crop & ~near_image, axis=1), dtype=np.bool_)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-Coordinates = TypeVar("Coordinates", bound=Any)
+Coordinates = TypeVar("Coordinates")
 
 
 def longest_side_size(size_hw: tuple[int, int], canvas: int) -> tuple[int, int]:
@@ -76,10 +76,14 @@ class Frame:
         return _scaled(boxes_xyxy, (1 / x, 1 / y) * 2)
 
 
-def _scaled(values: Any, factors: tuple[float, ...]) -> Any:
-    if hasattr(values, "new_tensor"):
-        values = values if values.is_floating_point() else values.float()
-        return values * values.new_tensor(factors)
-    array = np.asarray(values)
-    array = array if array.dtype.kind == "f" else array.astype(np.float64)
-    return array * np.asarray(factors, dtype=array.dtype)
+def _scaled(values: Coordinates, factors: tuple[float, ...]) -> Coordinates:
+    given: Any = values
+    scaled: Any
+    if hasattr(given, "new_tensor"):
+        tensor = given if given.is_floating_point() else given.float()
+        scaled = tensor * tensor.new_tensor(factors)
+    else:
+        array = np.asarray(given)
+        array = array if array.dtype.kind == "f" else array.astype(np.float64)
+        scaled = array * np.asarray(factors, dtype=array.dtype)
+    return cast(Coordinates, scaled)

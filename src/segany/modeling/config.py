@@ -164,11 +164,11 @@ class ModelConfig:
         try:
             encoder = dict(value["encoder"])
             kind = _ENCODERS[encoder.pop("kind")]
-            rest = {k: v for k, v in value.items() if k not in ("encoder", "decoder")}
+            rest: dict[str, Any] = {k: v for k, v in value.items() if k not in ("encoder", "decoder")}
             return cls(
                 encoder=_build(kind, encoder),
                 decoder=_build(DecoderConfig, value.get("decoder", {})),
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()},
+                **_tuples(rest),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
@@ -181,4 +181,8 @@ def _build(kind: Any, value: Mapping[str, Any]) -> Any:
     known = {item.name for item in fields(kind)}
     if unknown := set(value) - known:
         raise KeyError(f"unknown {sorted(unknown)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+    return kind(**_tuples(value))
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}

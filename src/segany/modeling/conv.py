@@ -30,7 +30,8 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = self.norm(self.dw(x).permute(0, 2, 3, 1))
         inner = self.lin2(functional.relu(self.lin1(inner)))
-        return x + inner.permute(0, 3, 1, 2)
+        out: Tensor = x + inner.permute(0, 3, 1, 2)
+        return out
 
 
 def _stages(config: ConvConfig) -> nn.ModuleList:

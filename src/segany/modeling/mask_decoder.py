@@ -62,9 +62,7 @@ class MaskDecoder(nn.Module):
         multimask_output: bool,
     ) -> tuple[Tensor, Tensor]:
         """Masks 1… when `multimask_output`, else mask 0; arguments as in `predict_masks`."""
-        masks, iou = self.predict_masks(
-            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
-        )
+        masks, iou = self.predict_masks(image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
         chosen = slice(1, None) if multimask_output else slice(0, 1)
         return masks[:, chosen], iou[:, chosen]
 

@@ -95,6 +95,11 @@ class PromptEncoder(nn.Module):
         size = canvas_xy.new_tensor([width, height], dtype=torch.float32)
         return (canvas_xy.float() + PIXEL_CENTRE) / size
 
+    def _kind(self, label: int) -> Tensor:
+        embedding = self.point_embeddings[label]
+        assert isinstance(embedding, nn.Embedding)
+        return embedding.weight
+
     def _embed_points(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
         if pad:
             points = torch.cat([points.float(), points.new_zeros(len(points), 1, 2, dtype=torch.float32)], dim=1)
@@ -102,13 +107,13 @@ class PromptEncoder(nn.Module):
         kind = labels.unsqueeze(-1)
         position = self.pe_layer.encode(self._unit(points))
         out = torch.where(kind == PADDING, self.not_a_point_embed.weight, position)
-        for label, embedding in enumerate(self.point_embeddings):
-            out = torch.where(kind == label, position + embedding.weight, out)
+        for label in range(len(self.point_embeddings)):
+            out = torch.where(kind == label, position + self._kind(label), out)
         return out
 
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         corners = self.pe_layer.encode(self._unit(boxes.reshape(-1, 2, 2)))
-        kinds = torch.cat([self.point_embeddings[TOP_LEFT].weight, self.point_embeddings[BOTTOM_RIGHT].weight])
+        kinds = torch.cat([self._kind(TOP_LEFT), self._kind(BOTTOM_RIGHT)])
         return corners + kinds
 
     def embed_sparse(self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, prompts: int) -> Tensor:

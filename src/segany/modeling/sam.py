@@ -35,7 +35,11 @@ class Sam(nn.Module):
     pixel_std: Tensor
 
     def __init__(
-        self, config: ModelConfig, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+        self,
+        config: ModelConfig,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
     ) -> None:
         super().__init__()
         self.config = config
@@ -107,9 +111,7 @@ class Sam(nn.Module):
         )
         return low_res, iou
 
-    def postprocess_masks(
-        self, masks: Tensor, input_size: tuple[int, int], original_size: tuple[int, int]
-    ) -> Tensor:
+    def postprocess_masks(self, masks: Tensor, input_size: tuple[int, int], original_size: tuple[int, int]) -> Tensor:
         """(P, M, 4g, 4g) logits → (P, M, H, W) logits of the original photo: canvas, cut, original, all bilinear."""
         canvas = self.config.canvas
         on_canvas = functional.interpolate(masks.float(), (canvas, canvas), mode="bilinear", align_corners=False)
@@ -142,9 +144,7 @@ class Sam(nn.Module):
             low_res, iou = low_res[:, chosen], iou[:, chosen]
             size = (int(item["image"].shape[-2]), int(item["image"].shape[-1]))
             logits = self.postprocess_masks(low_res, size, item["original_size"])
-            outputs.append(
-                {"masks": logits > self.mask_threshold, "iou_predictions": iou, "low_res_logits": low_res}
-            )
+            outputs.append({"masks": logits > self.mask_threshold, "iou_predictions": iou, "low_res_logits": low_res})
         return outputs
 
     def frame(self, original_hw: tuple[int, int]) -> Frame:

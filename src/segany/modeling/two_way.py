@@ -32,7 +32,8 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, embedding_dim)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        prompts, tokens, width = x.shape
+        return x.reshape(prompts, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """(P, Q, C), (P, K, C), (P, K, C) → (P, Q, C); `key_mask` (P, K) is False where a key is padding."""
@@ -92,9 +93,7 @@ class TwoWayAttentionBlock(nn.Module):
         placed_image = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, placed_image, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(
-            image + self.cross_attn_image_to_token(placed_image, tokens + token_pe, tokens, token_mask)
-        )
+        image = self.norm4(image + self.cross_attn_image_to_token(placed_image, tokens + token_pe, tokens, token_mask))
         return tokens, image
 
 
@@ -123,7 +122,11 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
     def forward(
-        self, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor, token_mask: Tensor | None = None
+        self,
+        image_embedding: Tensor,
+        image_pe: Tensor,
+        point_embedding: Tensor,
+        token_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Args: image (P, C, g, g), its positions (1 or P, C, g, g), tokens (P, T, C), mask (P, T) of real tokens.
 

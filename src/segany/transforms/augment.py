@@ -56,7 +56,7 @@ def random_window(rng: np.random.Generator, size_hw: tuple[int, int], config: Vi
 def jitter_colour(rng: np.random.Generator, rgb: NDArray[np.uint8], config: ViewConfig) -> NDArray[np.uint8]:
     """Brightness, contrast, saturation and channel balance, at random."""
     if rng.random() < config.grey:
-        rgb = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        rgb = np.asarray(cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
     if rng.random() >= config.colour:
         return rgb
     image = rgb.astype(np.float32)
@@ -65,7 +65,7 @@ def jitter_colour(rng: np.random.Generator, rgb: NDArray[np.uint8], config: View
     grey = image.mean(axis=2, keepdims=True)
     image = grey + (image - grey) * rng.uniform(0.5, 1.5)
     image *= rng.uniform(0.9, 1.1, 3).astype(np.float32)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def make_view(
@@ -89,8 +89,8 @@ def make_view(
     width, height = (max(4, round((b - a) * scale / 4) * 4) for a, b in ((x0, x1), (y0, y1)))
     flip = rng.random() < config.flip
     out = np.zeros((canvas, canvas, 3), np.uint8)
-    resized = cv2.resize(rgb[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
-    resized = jitter_colour(rng, resized, config)
+    shrunk = cv2.resize(rgb[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
+    resized = jitter_colour(rng, np.asarray(shrunk, np.uint8), config)
     out[:height, :width] = resized[:, ::-1] if flip else resized
     low = np.zeros((len(masks), canvas // 4, canvas // 4), np.float32)
     for index, mask in enumerate(masks):

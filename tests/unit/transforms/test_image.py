@@ -17,7 +17,13 @@ RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 def test_files_arrays_and_pil_agree(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.png")
-    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), RGB, Image.fromarray(RGB), torch.from_numpy(RGB)):
+    for source in (
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        RGB,
+        Image.fromarray(RGB),
+        torch.from_numpy(RGB),
+    ):
         assert (read_image(source) == RGB).all()
 
 
