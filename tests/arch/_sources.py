@@ -54,9 +54,7 @@ class Module:
                     base = ".".join([*above, *([base] if base else [])])
                 found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
             elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                called = (
-                    node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                )
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if called in ("import_module", "require") and isinstance(node.args[0].value, str):
                     found.append((node.lineno, node.args[0].value))
         return found

@@ -43,9 +43,7 @@ def floor_violations(module: Module) -> list[str]:
         if parts[0] != "segany" or len(parts) < 2 or parts[1] not in FLOORS or parts[1] == module.room:
             continue
         if FLOORS[parts[1]] >= mine:
-            wrong.append(
-                f"{module.at(line)} imports {name}: floor {mine} may not see floor {FLOORS[parts[1]]}"
-            )
+            wrong.append(f"{module.at(line)} imports {name}: floor {mine} may not see floor {FLOORS[parts[1]]}")
     return wrong
 
 

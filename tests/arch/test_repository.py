@@ -62,9 +62,7 @@ def test_the_path_pattern_has_teeth() -> None:
 def test_no_large_or_generated_files() -> None:
     large = [str(p.relative_to(ROOT)) for p in tracked() if p.stat().st_size > LARGEST]
     assert not large, f"over {LARGEST} bytes: {large}"
-    stray = [
-        str(p.relative_to(ROOT)) for p in tracked() if {"__pycache__", ".venv", "out", "runs"} & set(p.parts)
-    ]
+    stray = [str(p.relative_to(ROOT)) for p in tracked() if {"__pycache__", ".venv", "out", "runs"} & set(p.parts)]
     assert not stray, stray
 
 
@@ -79,9 +77,7 @@ def test_run_script_refuses_an_old_python_before_anything_else() -> None:
     source = (ROOT / "run.py").read_text(encoding="utf-8")
     assert source.index("sys.version_info < (3, 11)") < source.index("import ast")
     compile(source, "run.py", "exec")
-    assert ":=" not in source and "match " not in source, (
-        "syntax an old Python cannot parse hides the message"
-    )
+    assert ":=" not in source and "match " not in source, "syntax an old Python cannot parse hides the message"
 
 
 def test_readme_shows_the_two_commands_first() -> None:

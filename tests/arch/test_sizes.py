@@ -65,8 +65,7 @@ def test_model_sizes_come_from_the_model() -> None:
     wrong = [
         line
         for module in modules()
-        if module.room in ("modeling", "predict", "transforms")
-        and module.path.stem not in ("presets", "config")
+        if module.room in ("modeling", "predict", "transforms") and module.path.stem not in ("presets", "config")
         for line in literal_sizes(module)
     ]
     assert not wrong, "literal model sizes:\n" + "\n".join(wrong)

@@ -88,9 +88,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 def run_python(code: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -112,9 +110,7 @@ print("imported", len({names!r}))
     assert run_python(code).strip() == f"imported {len(names)}"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["segment", "--help"], ["everything", "--help"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["segment", "--help"], ["everything", "--help"]])
 def test_help_is_light(arguments: list[str]) -> None:
     """Help answers at once because nothing heavy is loaded for it."""
     code = f"""

@@ -129,8 +129,8 @@ def open_folder(out_dir: Path, identity: Mapping[str, Any], *, overwrite: bool =
             before = None
         if before != identity:
             raise OptionError(
-                f"{out_dir} holds results of other settings or another model; a run goes on with the same ones. "
-                "Choose another folder, or give --overwrite to make them anew."
+                f"{out_dir} must be new or hold results of the same model and settings; it holds those of "
+                "others. Choose another folder, or give --overwrite to make them anew."
             )
     out_dir.mkdir(parents=True, exist_ok=True)
     atomic_write_json(ledger, dict(identity), indent=1)

@@ -62,9 +62,7 @@ def find_images(source: str | Path, *, exclude: Path | None = None) -> list[Item
 
 def _images(paths: Iterable[Path]) -> list[Path]:
     return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+        path for path in paths if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
     )
 
 
