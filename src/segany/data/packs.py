@@ -166,9 +166,7 @@ def _iter_bsds(folder: Path, part: str) -> Iterator[PackImage]:
     split = _split(part)
     for path in _images(folder / "images" / split, ".jpg", "bsds500"):
         label = _label_of(path, folder / "groundTruth" / split / f"{path.stem}.mat", "bsds500")
-        yield PackImage(
-            pack="bsds500", key=f"{split}/{path.name}", path=path, load_groups=partial(_bsds_groups, label)
-        )
+        yield PackImage(pack="bsds500", key=f"{split}/{path.name}", path=path, load_groups=partial(_bsds_groups, label))
 
 
 def _bsds_groups(label: Path, min_area: int) -> list[list[Mask]]:
@@ -248,9 +246,7 @@ def _iter_coco(name: str, folder: Path) -> Iterator[PackImage]:
         path = image_folder / record["file_name"]
         if not path.is_file():
             raise DataError(f"pack {name}: the annotations name {path}, which does not exist.")
-        load = partial(
-            _coco_groups, segmentations.get(record["id"], ()), (int(record["height"]), int(record["width"]))
-        )
+        load = partial(_coco_groups, segmentations.get(record["id"], ()), (int(record["height"]), int(record["width"])))
         yield PackImage(pack=name, key=path.name, path=path, load_groups=load)
 
 

@@ -1,4 +1,4 @@
-"""What can be had without learning: the filled box, the colour segment under a click, GrabCut from the box."""
+"""What needs no learning: the filled box, the colour segment under the click, GrabCut from the box."""
 
 # P masks · H, W image height and width
 

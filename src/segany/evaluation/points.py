@@ -57,9 +57,7 @@ class PointsConfig:
 
     def __post_init__(self) -> None:
         if not self.clicks or min(self.clicks) < 1:
-            raise OptionError(
-                f"clicks must be whole numbers from 1; got {self.clicks}. The usual: 1, 2, 3, 5, 9."
-            )
+            raise OptionError(f"clicks must be whole numbers from 1; got {self.clicks}. The usual: 1, 2, 3, 5, 9.")
         if self.prompts_per_call < 1:
             raise OptionError(f"prompts_per_call must be at least 1; got {self.prompts_per_call}.")
 
@@ -103,9 +101,7 @@ class PointsScorer:
         scores = self._click_rounds(embedding, targets)
         if self.config.box:
             boxes = masks_to_boxes(targets).astype(np.float32)
-            scores |= _first_choice(
-                self.predictor.decode(embedding, boxes=boxes, multimask="auto"), targets, "box"
-            )
+            scores |= _first_choice(self.predictor.decode(embedding, boxes=boxes, multimask="auto"), targets, "box")
         return scores
 
     def _click_rounds(self, embedding: Any, targets: NDArray[np.bool_]) -> Scores:
@@ -118,9 +114,7 @@ class PointsScorer:
             corrections = [next_click(mask, target) for mask, target in zip(masks, targets, strict=True)]
             points = np.concatenate([points, np.array([[xy] for xy, _ in corrections], np.float32)], axis=1)
             labels = np.concatenate([labels, np.array([[label] for _, label in corrections])], axis=1)
-            decoded = self.predictor.decode(
-                embedding, points=points, labels=labels, mask=logits, multimask=False
-            )
+            decoded = self.predictor.decode(embedding, points=points, labels=labels, mask=logits, multimask=False)
             masks, logits = _best_of(decoded)
             if count in self.config.clicks:
                 scores[f"clicks_{count}"] = candidate_iou(masks[:, None], targets)[:, 0]

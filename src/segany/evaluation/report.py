@@ -72,9 +72,7 @@ def summarise(rows: Sequence[MaskRow], *, seed: int = 0) -> list[PackSummary]:
         DataError: there is nothing to summarise, or rows of one pack carry different scores.
     """
     if not rows:
-        raise DataError(
-            "no mask was large enough to measure. Lower min_area_share, raise the limits or add packs."
-        )
+        raise DataError("no mask was large enough to measure. Lower min_area_share, raise the limits or add packs.")
     by_pack: dict[str, list[MaskRow]] = {}
     for row in rows:
         by_pack.setdefault(row.pack, []).append(row)
@@ -84,9 +82,7 @@ def summarise(rows: Sequence[MaskRow], *, seed: int = 0) -> list[PackSummary]:
 def _summarise_pack(pack: str, rows: Sequence[MaskRow], seed: int) -> PackSummary:
     names = list(rows[0].scores)
     if any(set(row.scores) != set(names) for row in rows):
-        raise DataError(
-            f"the rows of {pack} carry different scores; they come from different runs. Start again."
-        )
+        raise DataError(f"the rows of {pack} carry different scores; they come from different runs. Start again.")
     images = [row.image for row in rows]
     scores = {name: bootstrap_mean([row.scores[name] for row in rows], images, seed=seed) for name in names}
     return PackSummary(pack=pack, images=len(set(images)), masks=len(rows), scores=scores)
@@ -137,9 +133,7 @@ def to_json(summaries: Sequence[PackSummary], about: Mapping[str, Any]) -> dict[
     }
 
 
-def to_markdown(
-    summaries: Sequence[PackSummary], names: Sequence[str] | None = None, *, intervals: bool = True
-) -> str:
+def to_markdown(summaries: Sequence[PackSummary], names: Sequence[str] | None = None, *, intervals: bool = True) -> str:
     """A Markdown table: one line per pack, one column per score.
 
     Args:
@@ -205,14 +199,10 @@ def plot_clicks(path: str | Path, summaries: Sequence[PackSummary], *, title: st
         return None
     clicks = [int(name.removeprefix(_CLICKS)) for name in names]
     series = {summary.pack: [summary.scores[name].mean for name in names] for summary in summaries}
-    return line_plot(
-        path, clicks, series, title=title, x_label="clicks", y_label="mean IoU", y_range=(0.0, 1.0)
-    )
+    return line_plot(path, clicks, series, title=title, x_label="clicks", y_label="mean IoU", y_range=(0.0, 1.0))
 
 
-def plot_bars(
-    path: str | Path, summaries: Sequence[PackSummary], names: Sequence[str], *, title: str = ""
-) -> Path:
+def plot_bars(path: str | Path, summaries: Sequence[PackSummary], names: Sequence[str], *, title: str = "") -> Path:
     """Chosen scores side by side, one cluster of bars per pack."""
     from segany.pictures.plots import bar_plot
 
@@ -244,3 +234,22 @@ def _number(value: float | None) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def fill_marked(text: str, name: str, content: str) -> str:
+    """Replace what stands between ``<!-- name:start -->`` and ``<!-- name:end -->``.
+
+    Args:
+        text: the whole page.
+        name: of the two marker comments.
+        content: what shall stand between them.
+
+    Raises:
+        DataError: the markers are missing, doubled or in the wrong order.
+    """
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise DataError(f"the page needs one line {start} and after it one line {end}; put them where {name} go.")
+    before, rest = text.split(start)
+    _, after = rest.split(end)
+    return f"{before}{start}\n{content.strip()}\n{end}{after}"

@@ -36,9 +36,7 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_area_share <= 1:
-            raise OptionError(
-                f"min_area_share must be in [0, 1]; got {self.min_area_share}. Half a percent is 0.005."
-            )
+            raise OptionError(f"min_area_share must be in [0, 1]; got {self.min_area_share}. Half a percent is 0.005.")
         for name in ("masks_per_image", "images_per_pack"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,9 +80,7 @@ class MaskRow:
                 scores=scores,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"this is not a row of mask scores: {error!r}. Remove the file to start again."
-            ) from error
+            raise DataError(f"this is not a row of mask scores: {error!r}. Remove the file to start again.") from error
 
 
 def sample_images(images: Iterable[PackImage], config: SampleConfig) -> list[PackImage]:

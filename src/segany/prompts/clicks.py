@@ -1,4 +1,4 @@
-"""The clicks a careful person would make: the middle of the object, then the middle of what is still wrong."""
+"""The clicks a careful person would make: the middle of the object, then of what is still wrong."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def first_click_center(mask: NDArray[Any]) -> tuple[int, int]:
     """
     (x, y), depth = _deepest(_binary(mask, "mask"))
     if depth == 0:
-        raise PromptError(
-            "a click needs a mask with at least one pixel; got an empty mask. Leave such masks out."
-        )
+        raise PromptError("a click needs a mask with at least one pixel; got an empty mask. Leave such masks out.")
     return x, y
 
 
