@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segany.modeling.config import ConvConfig
-from segany.modeling.layers import LayerNorm2d
+from segany.modeling.layers import LayerNorm2d, ResidualBlock
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(ResidualBlock):
     """Depthwise convolution, layer normalisation, channel MLP, residual.
 
     Source: ConvNeXt (arXiv 2201.03545), block design, without layer scale.
@@ -27,10 +27,10 @@ class ConvBlock(nn.Module):
         self.lin1 = nn.Linear(channels, expand * channels)
         self.lin2 = nn.Linear(expand * channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def body(self, x: Tensor) -> Tensor:
         inner = self.norm(self.dw(x).permute(0, 2, 3, 1))
         inner = self.lin2(functional.relu(self.lin1(inner)))
-        out: Tensor = x + inner.permute(0, 3, 1, 2)
+        out: Tensor = x + self.thinned(inner.permute(0, 3, 1, 2))
         return out
 
 

@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 class LayerNorm2d(nn.Module):
@@ -53,3 +54,33 @@ class MLP(nn.Module):
             x = functional.relu(layer(x))
         out: Tensor = last(x)
         return out
+
+
+class ResidualBlock(nn.Module):
+    """A block of an encoder's trunk: subclasses write `body`, training sets the two knobs, prediction neither."""
+
+    drop_path: float = 0.0
+    """Chance that a residual branch is left out for an image, in training mode."""
+    recompute: bool = False
+    """Forget activations and compute them again in the backward pass: less memory, a third more time."""
+
+    def body(self, x: Tensor) -> Tensor:
+        """What the block computes."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            again: Tensor = checkpoint(self.body, x, use_reentrant=False)
+            return again
+        return self.body(x)
+
+    def thinned(self, branch: Tensor) -> Tensor:
+        """(B, …) residual branch → the same, zero for some images and larger for the others, in training mode.
+
+        Source: Stochastic depth (arXiv 1603.09382).
+        """
+        if not self.training or self.drop_path == 0.0:
+            return branch
+        keep = 1.0 - self.drop_path
+        chosen = torch.rand(len(branch), *[1] * (branch.ndim - 1), device=branch.device) < keep
+        return branch * (chosen / keep).to(branch.dtype)

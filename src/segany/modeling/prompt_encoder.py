@@ -116,20 +116,28 @@ class PromptEncoder(nn.Module):
         kinds = torch.cat([self._kind(TOP_LEFT), self._kind(BOTTOM_RIGHT)])
         return corners + kinds
 
-    def embed_sparse(self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, prompts: int) -> Tensor:
+    def embed_sparse(
+        self,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        prompts: int,
+        *,
+        pad_points: bool = True,
+    ) -> Tensor:
         """Tokens of points then of box corners.
 
         Args:
             points: ((P, K, 2) canvas pixels, (P, K) labels 1 foreground, 0 background, 2/3 box corners, −1 padding).
             boxes: (P, 4) XYXY canvas pixels.
             prompts: P, for when neither is given.
+            pad_points: add the padding point; False when the points hold every token already.
 
         Returns:
             (P, T, C) float32; T = K + 1 without boxes (the padding point belongs to the model), K + 2 with boxes.
         """
         parts = []
         if points is not None:
-            parts.append(self._embed_points(*points, pad=boxes is None))
+            parts.append(self._embed_points(*points, pad=pad_points and boxes is None))
         if boxes is not None:
             parts.append(self._embed_boxes(boxes))
         if not parts:

@@ -76,6 +76,7 @@ class Sam(nn.Module):
         image_index: Tensor | None = None,
         token_mask: Tensor | None = None,
         extra_tokens: Tensor | None = None,
+        pad_points: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """All four masks of every prompt; which of them to show is the caller's choice.
 
@@ -88,6 +89,9 @@ class Sam(nn.Module):
             image_index: (P,) image of each prompt; not needed when B is 1 or P.
             token_mask: (P, K), False where a point only fills the batch; such points change nothing.
             extra_tokens: (P, T, C) further prompt tokens, for example a projected text embedding.
+            pad_points: add the padding point that belongs to points without a box. False when `points` hold every
+                token themselves, padding points and box corners (labels 2 and 3) included: this is how prompts of
+                different kinds share a batch.
 
         Returns:
             (P, M, 4g, 4g) mask logits and (P, M) predicted IoU.
@@ -95,7 +99,7 @@ class Sam(nn.Module):
         given = (points, boxes, masks, extra_tokens)
         prompts = next((len(x) for x in given if x is not None), len(embeddings))
         pair = None if points is None or labels is None else (points, labels)
-        sparse = self.prompt_encoder.embed_sparse(pair, boxes, prompts)
+        sparse = self.prompt_encoder.embed_sparse(pair, boxes, prompts, pad_points=pad_points)
         if extra_tokens is not None:
             sparse = torch.cat([sparse, extra_tokens.to(sparse.dtype)], dim=1)
         if token_mask is not None:

@@ -13,16 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segany.modeling.config import TinyViTConfig
-from segany.modeling.layers import LayerNorm2d
+from segany.modeling.layers import LayerNorm2d, ResidualBlock
 from segany.modeling.vit import window_partition, window_unpartition
 
 
 class ConvNorm(nn.Module):
     """Convolution without bias, then batch norm; keys `c`, `bn`."""
 
-    def __init__(
-        self, inside: int, outside: int, kernel: int = 1, *, stride: int = 1, groups: int = 1
-    ) -> None:
+    def __init__(self, inside: int, outside: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.c = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outside)
@@ -121,7 +119,7 @@ class MLP(nn.Module):
         return out
 
 
-class TinyViTBlock(nn.Module):
+class TinyViTBlock(ResidualBlock):
     """Window attention, depthwise convolution, MLP; padding comes before the attention's norm, unmasked."""
 
     def __init__(self, width: int, heads: int, window: int, mlp_ratio: float) -> None:
@@ -131,14 +129,14 @@ class TinyViTBlock(nn.Module):
         self.mlp = MLP(width, int(width * mlp_ratio))
         self.local_conv = ConvNorm(width, width, 3, groups=width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def body(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
         grid = x.permute(0, 2, 3, 1)
         windows, padded_hw = window_partition(grid, self.window)
         attended = self.attn(windows.flatten(1, 2)).reshape(windows.shape)
-        grid = grid + window_unpartition(attended, padded_hw, (grid.shape[1], grid.shape[2]))
+        grid = grid + self.thinned(window_unpartition(attended, padded_hw, (grid.shape[1], grid.shape[2])))
         grid = self.local_conv(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        out: Tensor = (grid + self.mlp(grid)).permute(0, 3, 1, 2)
+        out: Tensor = (grid + self.thinned(self.mlp(grid))).permute(0, 3, 1, 2)
         return out
 
 
@@ -197,8 +195,7 @@ def _stage(config: TinyViTConfig, index: int) -> Stage:
         blocks: list[nn.Module] = [MBConv(width, config.expand) for _ in range(depth)]
     else:
         blocks = [
-            TinyViTBlock(width, config.heads[index], config.windows[index], config.mlp_ratio)
-            for _ in range(depth)
+            TinyViTBlock(width, config.heads[index], config.windows[index], config.mlp_ratio) for _ in range(depth)
         ]
     last = index == len(config.widths) - 1
     if last:

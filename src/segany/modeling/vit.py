@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from segany.core.errors import ImageError
 from segany.modeling.config import ViTConfig
-from segany.modeling.layers import LayerNorm2d
+from segany.modeling.layers import LayerNorm2d, ResidualBlock
 
 MAX_BIAS_ELEMENTS = 2**25
 """Largest position bias held at once; queries are taken in strips of grid rows so that it fits."""
@@ -138,7 +138,7 @@ def window_unpartition(windows: Tensor, padded_hw: tuple[int, int], size_hw: tup
     return grid[:, : size_hw[0], : size_hw[1]]
 
 
-class Block(nn.Module):
+class Block(ResidualBlock):
     """Pre-norm transformer block; `window` 0 attends over the whole grid.
 
     Padding happens after `norm1` and takes part in attention unmasked: the released weights were trained so.
@@ -152,7 +152,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
         self.mlp = MLPBlock(config.width, int(config.width * config.mlp_ratio))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def body(self, x: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
         normed = self.norm1(x)
         if self.window:
@@ -160,8 +160,8 @@ class Block(nn.Module):
             attended = window_unpartition(self.attn(windows), padded_hw, (x.shape[1], x.shape[2]))
         else:
             attended = self.attn(normed)
-        x = x + attended
-        out: Tensor = x + self.mlp(self.norm2(x))
+        x = x + self.thinned(attended)
+        out: Tensor = x + self.thinned(self.mlp(self.norm2(x)))
         return out
 
 
@@ -188,8 +188,7 @@ class ImageEncoderViT(nn.Module):
         self.patch_embed = PatchEmbed(config.patch, config.width)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, config.width))
         self.blocks = nn.ModuleList(
-            Block(config, grid, 0 if index in config.global_blocks else config.window)
-            for index in range(config.depth)
+            Block(config, grid, 0 if index in config.global_blocks else config.window) for index in range(config.depth)
         )
         self.neck = nn.Sequential(
             nn.Conv2d(config.width, out_channels, kernel_size=1, bias=False),
