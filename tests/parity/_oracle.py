@@ -50,9 +50,7 @@ SHAPES = (
         canvas=112,
         width=96,
         mask_channels=12,
-        decoder=DecoderConfig(
-            depth=1, mlp_width=80, multimask_outputs=2, iou_head_depth=2, iou_head_width=32
-        ),
+        decoder=DecoderConfig(depth=1, mlp_width=80, multimask_outputs=2, iou_head_depth=2, iou_head_width=32),
     ),
 )
 

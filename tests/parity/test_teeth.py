@@ -75,9 +75,7 @@ def drop_pixel_centre(patch: pytest.MonkeyPatch) -> None:
 
 def drop_padding_token(patch: pytest.MonkeyPatch) -> None:
     right = PromptEncoder._embed_points
-    patch.setattr(
-        PromptEncoder, "_embed_points", lambda self, points, labels, pad: right(self, points, labels, False)
-    )
+    patch.setattr(PromptEncoder, "_embed_points", lambda self, points, labels, pad: right(self, points, labels, False))
 
 
 def add_first_residual(patch: pytest.MonkeyPatch) -> None:

@@ -78,9 +78,7 @@ def _locate(source: str | Path) -> tuple[Path, str | None]:
     if name in REGISTRY:
         path = cached_path(name)
         if not path.is_file():
-            raise CheckpointError(
-                f"the weights of {name} must lie at {path}; they are not there. {fetch_hint(name)}"
-            )
+            raise CheckpointError(f"the weights of {name} must lie at {path}; they are not there. {fetch_hint(name)}")
         return path, name
     path = Path(source).expanduser()
     if not path.exists():
@@ -102,9 +100,10 @@ class _NoInit(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func in (torch.Tensor.uniform_, torch.Tensor.normal_):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def build_without_init(config: ModelConfig) -> Sam:

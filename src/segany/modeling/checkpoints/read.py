@@ -54,9 +54,7 @@ def read_state(path: str | Path) -> StoredState:
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
-        raise CheckpointError(
-            f"a checkpoint must be a file or a folder; {path} does not exist. Check the path."
-        )
+        raise CheckpointError(f"a checkpoint must be a file or a folder; {path} does not exist. Check the path.")
     return _read_file(path)
 
 
@@ -114,8 +112,7 @@ def _kind(path: Path) -> Literal["safetensors", "zip", "pickle"]:
     if head.startswith(b"PK\x03\x04"):
         if not zipfile.is_zipfile(path):
             raise CheckpointError(
-                f"a torch file must end with its index; {path} ({path.stat().st_size} bytes) is cut short. "
-                f"{AGAIN}"
+                f"a torch file must end with its index; {path} ({path.stat().st_size} bytes) is cut short. {AGAIN}"
             )
         return "zip"
     if head[:1] == b"\x80":
@@ -151,8 +148,7 @@ def _read_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     except Exception as error:  # the reader's failures on damaged files have no common type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"a torch file must be whole; reading {path} ({path.stat().st_size} bytes) failed: {reason}. "
-            f"{AGAIN}"
+            f"a torch file must be whole; reading {path} ({path.stat().st_size} bytes) failed: {reason}. {AGAIN}"
         ) from error
     return _tensors(content, path)
 
@@ -166,9 +162,7 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
             f"a torch file must hold a state dict; {path} holds a {type(content).__name__}"
             f"{' with nothing in it' if content == {} else ''}. Save `model.state_dict()`."
         )
-    strangers = [
-        str(key) for key, value in content.items() if not (isinstance(key, str) and torch.is_tensor(value))
-    ]
+    strangers = [str(key) for key, value in content.items() if not (isinstance(key, str) and torch.is_tensor(value))]
     if strangers:
         raise CheckpointError(
             f"a state dict must map names to tensors; in {path} {', '.join(strangers[:3])} "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segany.core.errors import CheckpointError
 from segany.modeling.checkpoints.hf_config import named
-from segany.modeling.checkpoints.names import from_hf, is_hf
+from segany.modeling.checkpoints.names import TIED_EMBEDDING, from_hf, is_hf
 from segany.modeling.config import DecoderConfig, ModelConfig, TinyViTConfig, ViTConfig
 
 RELEASED_CANVAS = 1024
@@ -34,7 +34,7 @@ def sniff(state: Mapping[str, Tensor]) -> ModelConfig:
         CheckpointError: not a model of this family, or shapes that contradict each other.
     """
     if is_hf(state):
-        state = from_hf(state)
+        state = from_hf({key: tensor for key, tensor in state.items() if key != TIED_EMBEDDING})
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     encoder: ViTConfig | TinyViTConfig
     if any(key.startswith("image_encoder.blocks.") for key in shapes):
@@ -92,14 +92,9 @@ def _tiny_vit(shapes: Shapes) -> TinyViTConfig:
     return TinyViTConfig(
         widths=(
             first[1],
-            *(
-                _shape(shapes, f"{prefix}{stage}.blocks.0.attn.norm.weight", 1)[0]
-                for stage in range(1, stages)
-            ),
+            *(_shape(shapes, f"{prefix}{stage}.blocks.0.attn.norm.weight", 1)[0] for stage in range(1, stages)),
         ),
-        depths=tuple(
-            _count(shapes, rf"image_encoder\.layers\.{stage}\.blocks\.(\d+)\..*") for stage in range(stages)
-        ),
+        depths=tuple(_count(shapes, rf"image_encoder\.layers\.{stage}\.blocks\.(\d+)\..*") for stage in range(stages)),
         # the convolutional stage has neither heads nor windows: the released values fill its place
         heads=(defaults.heads[0], *(heads for heads, _ in biases)),
         windows=(defaults.windows[0], *(round(places**0.5) for _, places in biases)),
