@@ -53,6 +53,7 @@ def test_transformers_read_by_us(config: ModelConfig, safe: bool, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_full_size_vit_b(tmp_path: Path) -> None:
     """Once at 1024 px: ours → transformers → ours again, as folder and as official file."""
     model = filled_model(VIT_B)
