@@ -8,6 +8,8 @@ from ._sources import Module, modules
 
 MODULE_LINES = 400
 FUNCTION_LINES = 45
+ELSEWHERE = ("presets", "config", "hf_config")
+"""Modules that write sizes down: the presets, and the defaults of another library's config files."""
 READ_NOT_CALLED = ("recipes", "cli")
 """Rooms whose functions may run longer: they are read from top to bottom."""
 
@@ -65,7 +67,7 @@ def test_model_sizes_come_from_the_model() -> None:
     wrong = [
         line
         for module in modules()
-        if module.room in ("modeling", "predict", "transforms") and module.path.stem not in ("presets", "config")
+        if module.room in ("modeling", "predict", "transforms") and module.path.stem not in ELSEWHERE
         for line in literal_sizes(module)
     ]
     assert not wrong, "literal model sizes:\n" + "\n".join(wrong)
