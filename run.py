@@ -127,10 +127,7 @@ def install_package(extra: str) -> None:
     pip = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", CONSTRAINTS]
     if call([*pip, "uv"], dict(os.environ)) == 0:
         uv = [PYTHON, "-m", "uv", "pip", "install", "-q", "--python", PYTHON, "-c", CONSTRAINTS]
-        if (
-            call([*uv, "--only-binary", ":all:", "--no-binary", "segany", "-e", target], uv_environment())
-            == 0
-        ):
+        if call([*uv, "--only-binary", ":all:", "--no-binary", "segany", "-e", target], uv_environment()) == 0:
             return
         say("uv could not do it; once more with pip")
     require([*pip, "-e", target])

@@ -54,9 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Cancelled as error:
         return _complain(str(error) or "stopped. Finished work is kept.", FAILED)
     except KeyboardInterrupt:
-        return _complain(
-            "interrupted. Finished work is kept; the same command takes up where it stopped.", FAILED
-        )
+        return _complain("interrupted. Finished work is kept; the same command takes up where it stopped.", FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

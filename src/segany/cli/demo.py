@@ -81,9 +81,7 @@ PHOTOS = (
 
 
 def demo(
-    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the pictures.")] = Path(
-        "out"
-    ),
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the pictures.")] = Path("out"),
     *,
     points_per_side: Annotated[int, Parameter(help="Clicks along each edge for the automatic masks.")] = 32,
     model: ModelOptions | None = None,
@@ -140,7 +138,5 @@ def one_photo(
         annotations=tuple(records),
     )
     write_sa1b(record, output / f"{photo.name}.json")
-    bar.note(
-        f"{photo.name}: {len(records)} masks, {output / photo.name}_*.png and {output / photo.name}.json"
-    )
+    bar.note(f"{photo.name}: {len(records)} masks, {output / photo.name}_*.png and {output / photo.name}.json")
     return [*tiles, (picture, f"everything: {len(records)} masks")]

@@ -95,11 +95,7 @@ def torch_state() -> list[Finding]:
     try:
         import torch
     except Exception as error:  # a broken native library fails in many ways
-        return [
-            Finding(
-                "torch import", f"fails: {error}. Reinstall it: pip install --force-reinstall torch", True
-            )
-        ]
+        return [Finding("torch import", f"fails: {error}. Reinstall it: pip install --force-reinstall torch", True)]
     devices = ["cpu"]
     devices += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
@@ -133,11 +129,7 @@ def weights() -> list[Finding]:
         found = [Finding("model tiny", f"missing at {EMBEDDED}. Install the package again", trouble=True)]
     for name in REGISTRY:
         path = cached_path(name)
-        state = (
-            f"at {path}"
-            if path.is_file()
-            else f"not downloaded; if you want it: segany models download {name}"
-        )
+        state = f"at {path}" if path.is_file() else f"not downloaded; if you want it: segany models download {name}"
         found.append(Finding(f"model {name}", state))
     return found
 

@@ -28,16 +28,12 @@ def points(
     part: Annotated[Literal["heldout", "train"], Parameter(help="Which images of each pack.")] = "heldout",
     clicks: Annotated[str, Parameter(help="Numbers of clicks to report.")] = "1,2,3,5,9",
     box: Annotated[bool, Parameter(help="Measure the box prompt too.")] = True,
-    baselines: Annotated[
-        bool, Parameter(help="Measure classic methods on the same masks.", negative="")
-    ] = False,
+    baselines: Annotated[bool, Parameter(help="Measure classic methods on the same masks.", negative="")] = False,
     images: Annotated[int | None, Parameter(help="At most so many images of each pack.")] = None,
     masks_per_image: Annotated[int | None, Parameter(help="At most so many masks of each image.")] = None,
     seed: Annotated[int, Parameter(help="Of the draws.")] = 0,
     restart: Annotated[bool, Parameter(help="Measure again what is there already.", negative="")] = False,
-    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the report.")] = Path(
-        "evaluation"
-    ),
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the report.")] = Path("evaluation"),
     model: ModelOptions | None = None,
 ) -> int:
     """Mask quality after 1, 2, 3, 5 and 9 simulated clicks, and from boxes: a table, JSON and a plot.

@@ -22,41 +22,23 @@ FormatName = Literal["sa1b", "coco", "png", "labelmap", "polygons", "yolo", "lab
 class Knobs:
     """The generator's settings; what is left out comes from the preset."""
 
-    points_per_side: Annotated[
-        int | None, Parameter(help="Clicks along each edge; cost grows with its square.")
-    ] = None
-    points_per_batch: Annotated[
-        int | None, Parameter(help="Clicks decoded at once; memory grows with it.")
-    ] = None
-    pred_iou_thresh: Annotated[float | None, Parameter(help="Lowest predicted IoU that is kept, 0 to 1.")] = (
-        None
-    )
-    stability_score_thresh: Annotated[
-        float | None, Parameter(help="Lowest stability that is kept, 0 to 1.")
-    ] = None
-    stability_score_offset: Annotated[
-        float | None, Parameter(help="Shift of the cut for stability, logits.")
-    ] = None
-    box_nms_thresh: Annotated[float | None, Parameter(help="Box IoU above which the weaker mask goes.")] = (
-        None
-    )
+    points_per_side: Annotated[int | None, Parameter(help="Clicks along each edge; cost grows with its square.")] = None
+    points_per_batch: Annotated[int | None, Parameter(help="Clicks decoded at once; memory grows with it.")] = None
+    pred_iou_thresh: Annotated[float | None, Parameter(help="Lowest predicted IoU that is kept, 0 to 1.")] = None
+    stability_score_thresh: Annotated[float | None, Parameter(help="Lowest stability that is kept, 0 to 1.")] = None
+    stability_score_offset: Annotated[float | None, Parameter(help="Shift of the cut for stability, logits.")] = None
+    box_nms_thresh: Annotated[float | None, Parameter(help="Box IoU above which the weaker mask goes.")] = None
     crop_n_layers: Annotated[int | None, Parameter(help="Layers of crops beside the whole image.")] = None
     crop_nms_thresh: Annotated[float | None, Parameter(help="The same between crops.")] = None
-    crop_overlap_ratio: Annotated[
-        float | None, Parameter(help="Overlap of crops, share of the shorter side.")
-    ] = None
+    crop_overlap_ratio: Annotated[float | None, Parameter(help="Overlap of crops, share of the shorter side.")] = None
     crop_n_points_downscale_factor: Annotated[
         int | None, Parameter(help="Clicks per edge are divided by this to the power of the crop's layer.")
     ] = None
-    min_mask_region_area: Annotated[
-        int | None, Parameter(help="Smaller holes and islands are removed, pixels.")
-    ] = None
+    min_mask_region_area: Annotated[int | None, Parameter(help="Smaller holes and islands are removed, pixels.")] = None
 
     def given(self) -> dict[str, Any]:
         """The settings that were named."""
-        return {
-            field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None
-        }
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
 
 def everything(

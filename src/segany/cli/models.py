@@ -12,9 +12,7 @@ from segany.cli.console import Bar, say, show, table
 if TYPE_CHECKING:
     from segany.modeling.checkpoints.load import LoadedModel
 
-models = App(
-    name="models", help="List, download, inspect, convert and verify weights.", help_format="plaintext"
-)
+models = App(name="models", help="List, download, inspect, convert and verify weights.", help_format="plaintext")
 
 Layout = Literal["official", "huggingface", "segany"]
 
@@ -75,9 +73,7 @@ def convert(
     source: str,
     /,
     *,
-    to: Annotated[
-        Layout, Parameter(help="official (.pth), huggingface (a folder) or segany (.safetensors).")
-    ],
+    to: Annotated[Layout, Parameter(help="official (.pth), huggingface (a folder) or segany (.safetensors).")],
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="File, or folder for huggingface.")],
     half: Annotated[bool, Parameter(help="Store float16; for segany only.", negative="")] = False,
 ) -> int:

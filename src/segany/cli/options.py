@@ -21,9 +21,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 class ModelOptions:
     """Which model runs, and where."""
 
-    model: Annotated[
-        str, Parameter(help="tiny, vit_b, vit_l, vit_h, vit_t, or the path of a checkpoint.")
-    ] = "tiny"
+    model: Annotated[str, Parameter(help="tiny, vit_b, vit_l, vit_h, vit_t, or the path of a checkpoint.")] = "tiny"
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
     dtype: Annotated[Dtype, Parameter(help="Precision of the image encoder.")] = "auto"
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None
@@ -36,9 +34,7 @@ class ModelOptions:
             CheckpointError: no such model, or a damaged one.
         """
         if self.threads is not None and self.threads < 1:
-            raise OptionError(
-                f"--threads must be 1 or more; got {self.threads}. Leave it out to use every core."
-            )
+            raise OptionError(f"--threads must be 1 or more; got {self.threads}. Leave it out to use every core.")
         from segany.predict.predictor import Predictor
 
         if self.threads is not None:
@@ -67,9 +63,7 @@ def parse_numbers(option: str, text: str, count: int, example: str) -> tuple[flo
     return numbers
 
 
-def parse_points(
-    foreground: Sequence[str], background: Sequence[str]
-) -> tuple[list[tuple[float, ...]], list[int]]:
+def parse_points(foreground: Sequence[str], background: Sequence[str]) -> tuple[list[tuple[float, ...]], list[int]]:
     """`X,Y` texts as points and their labels, foreground first."""
     points = [parse_numbers("--point", text, 2, "500,375") for text in foreground]
     points += [parse_numbers("--background", text, 2, "500,375") for text in background]

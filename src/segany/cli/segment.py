@@ -39,15 +39,11 @@ def segment(
             negative="",
         ),
     ] = None,
-    mask: Annotated[
-        Path | None, Parameter(help="A picture whose bright pixels roughly cover the thing.")
-    ] = None,
+    mask: Annotated[Path | None, Parameter(help="A picture whose bright pixels roughly cover the thing.")] = None,
     all_: Annotated[
         bool, Parameter(name="--all", help="Write every candidate, not only the best.", negative="")
     ] = False,
-    cutout: Annotated[
-        bool, Parameter(help="Write the thing alone, on a transparent ground.", negative="")
-    ] = False,
+    cutout: Annotated[bool, Parameter(help="Write the thing alone, on a transparent ground.", negative="")] = False,
     feather: Annotated[float, Parameter(help="Softness of a cut-out's edge, in pixels.")] = 0.0,
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="OUT.png, or OUT.json for an SA-1B record.")
@@ -97,13 +93,9 @@ def _checked(image: Path, output: Path | None, cutout: bool, feather: float) -> 
     """Where to write; wrong options are found before any work."""
     target = output or Path(f"{image.stem}_{'cutout' if cutout else 'mask'}.png")
     if target.suffix.lower() not in (".png", ".json"):
-        raise OptionError(
-            f"--output must end in .png or .json; got {target.name!r}. Write for example -o mask.png"
-        )
+        raise OptionError(f"--output must end in .png or .json; got {target.name!r}. Write for example -o mask.png")
     if cutout and target.suffix.lower() == ".json":
-        raise OptionError(
-            "--cutout writes a picture; got an output that ends in .json. Write for example -o thing.png"
-        )
+        raise OptionError("--cutout writes a picture; got an output that ends in .json. Write for example -o thing.png")
     if target.resolve() == image.resolve():
         raise OptionError(f"--output must not be the photo itself; got {target}. Choose another name.")
     if not 0 <= feather <= 100:

@@ -38,9 +38,7 @@ def cut_out(
             "Pass the mask at the original size of the image."
         )
     if not feather >= 0 or margin < 0:
-        raise OptionError(
-            f"feather and margin must be 0 or more; got {feather} and {margin}. Leave them out for 0."
-        )
+        raise OptionError(f"feather and margin must be 0 or more; got {feather} and {margin}. Leave them out for 0.")
     if not mask.any():
         raise OptionError(
             "a cut-out needs a mask with at least one pixel; got an empty one. "

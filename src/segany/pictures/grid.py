@@ -59,9 +59,7 @@ def contact_sheet(
         left = gap
         for column, index in enumerate(row):
             picture = pictures[index]
-            sheet.paste(
-                picture, (left + (widths[column] - picture.width) // 2, round(top) + height - picture.height)
-            )
+            sheet.paste(picture, (left + (widths[column] - picture.width) // 2, round(top) + height - picture.height))
             middle = left + widths[column] // 2
             draw.text((middle, top + height + gap // 4), tiles[index][1], fill=INK, font=font, anchor="ma")
             left += widths[column] + gap

@@ -155,9 +155,7 @@ def _extent(mask: Mask) -> tuple[int, int, int, int]:
 def _contours(window: Mask, x0: int, y0: int) -> list[NDArray[np.int32]]:
     if not window.size:
         return []
-    found, _ = cv2.findContours(
-        window.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x0, y0)
-    )
+    found, _ = cv2.findContours(window.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x0, y0))
     return [np.asarray(contour, dtype=np.int32) for contour in found]
 
 

@@ -71,9 +71,7 @@ def bar_plot(
     return _finish(figure, axes, len(series), Path(path))
 
 
-def _sheet(
-    title: str, x_label: str, y_label: str, y_range: tuple[float, float] | None
-) -> tuple[Figure, Axes]:
+def _sheet(title: str, x_label: str, y_label: str, y_range: tuple[float, float] | None) -> tuple[Figure, Axes]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
