@@ -50,7 +50,7 @@ PHOTOS = (
         "astronaut",
         (
             Prompted("one click on the face", points=((220, 120),), labels=(1,)),
-            Prompted("a box around the astronaut", box=(15, 5, 440, 510)),
+            Prompted("a box around the astronaut", box=(28, 5, 405, 511)),
         ),
     ),
     Photo(
@@ -58,7 +58,7 @@ PHOTOS = (
         "chelsea",
         (
             Prompted("one click on the cat", points=((230, 160),), labels=(1,)),
-            Prompted("a box around the left eye", box=(110, 75, 175, 125)),
+            Prompted("a box around an eye", box=(138, 84, 208, 150)),
         ),
     ),
     Photo(
@@ -66,7 +66,7 @@ PHOTOS = (
         "coffee",
         (
             Prompted("one click on the coffee", points=((310, 160),), labels=(1,)),
-            Prompted("a box around the cup", box=(160, 50, 500, 340)),
+            Prompted("a box around the cup", box=(170, 15, 412, 312)),
         ),
     ),
     Photo(
@@ -74,7 +74,23 @@ PHOTOS = (
         "rocket",
         (
             Prompted("one click on the rocket", points=((322, 200),), labels=(1,)),
-            Prompted("a box around the rocket", box=(295, 75, 345, 355)),
+            Prompted("a box around the rocket", box=(305, 125, 340, 412)),
+        ),
+    ),
+    Photo(
+        "coins",
+        "coins",
+        (
+            Prompted("one click on a coin", points=((156, 52),), labels=(1,)),
+            Prompted("a box around a coin", box=(15, 233, 75, 293)),
+        ),
+    ),
+    Photo(
+        "motorcycle",
+        "stereo_motorcycle",
+        (
+            Prompted("one click on the tank", points=((334, 163),), labels=(1,)),
+            Prompted("a box around the motorcycle", box=(117, 76, 640, 456)),
         ),
     ),
 )
@@ -115,8 +131,10 @@ def one_photo(
     from segany.records.ids import image_id_for
     from segany.records.record import ImageRecord
     from segany.records.sa1b import write_sa1b
+    from segany.transforms.image import read_image
 
-    rgb = getattr(skimage.data, photo.loader)()
+    loaded = getattr(skimage.data, photo.loader)()
+    rgb = read_image(loaded[0] if isinstance(loaded, tuple) else loaded)
     embedding = predictor.encode(rgb)
     tiles = [(rgb, photo.name)]
     style = OverlayStyle(enlarge_to=960, dim=0.4)
