@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def resolve_device(name: str = "auto") -> torch.device:
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
     """`auto` is CUDA, then Apple's MPS, then the CPU.
 
     Raises:
@@ -26,28 +26,30 @@ def resolve_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise OptionError(f"device must be auto, cpu, cuda, cuda:N or mps; got {name!r}. Try auto.") from error
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(device.type, False):
-        raise OptionError(f"device must be one this machine has; got {name!r}, which it has not. Try auto or cpu.")
+    mps = int(torch.backends.mps.is_available())
+    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": mps}.get(device.type, 0)
+    if (device.index or 0) >= present:
+        raise OptionError(f"device must be one this machine has; got {str(name)!r}, which it has not. Try auto or cpu.")
     return device
 
 
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere.
+def resolve_dtype(name: str, device: str | torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU that computes in it and float32 elsewhere.
 
     Raises:
         OptionError: an unknown precision, or float16 on a CPU.
     """
     import torch
 
+    on = torch.device(device).type
     if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        fast = on == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if fast else torch.float32
     if name not in DTYPES:
         raise OptionError(f"dtype must be auto, {', '.join(DTYPES)}; got {name!r}. Try auto.")
-    if name == "float16" and device.type == "cpu":
+    if name == "float16" and on == "cpu":
         raise OptionError("dtype float16 needs a GPU; got device cpu. Use bfloat16 or float32.")
     dtype: torch.dtype = getattr(torch, name)
     return dtype

@@ -10,6 +10,7 @@ SeganyError
 │   └── EmbeddingError                 saved image embeddings
 ├── MissingDependencyError (also ImportError)   an extra is not installed
 ├── NotAvailableError                  announced, but not there yet
+├── TrainingError                      a training cannot go on
 └── Cancelled                          the caller asked to stop
 """
 
@@ -54,6 +55,10 @@ class MissingDependencyError(SeganyError, ImportError):
 
 class NotAvailableError(SeganyError):
     """Announced, but not there yet."""
+
+
+class TrainingError(SeganyError):
+    """A training cannot go on."""
 
 
 class Cancelled(SeganyError):

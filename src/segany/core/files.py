@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,17 +20,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it on success and removed on any error.
 
     The temporary name keeps the suffix, so that writers which look at it work. Missing folders are made.
+
+    Raises:
+        OSError: the folder cannot be written, or `path` is a folder.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=f".part{target.suffix}", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    name = f".{target.stem[:40]}.{secrets.token_hex(6)}.part{target.suffix}"
+    temporary = target.with_name(name)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,9 +62,11 @@ def sha256_file(path: str | Path) -> str:
 
 
 def cache_dir() -> Path:
-    """Where downloads and caches live: `SEGANY_CACHE`, else the platform's cache folder."""
+    """Where downloads and caches live: `SEGANY_CACHE`, else `segany` in the platform's cache folder."""
     if chosen := os.environ.get("SEGANY_CACHE"):
         return Path(chosen).expanduser()
-    if base := os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA"):
-        return Path(base) / "segany"
-    return Path.home() / ".cache" / "segany"
+    if (base := Path(os.environ.get("XDG_CACHE_HOME", ""))).is_absolute():
+        return base / "segany"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "segany"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "segany"

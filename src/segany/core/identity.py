@@ -16,17 +16,31 @@ def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, Any] | None = N
     """SHA-256 over a config and tensors.
 
     Args:
-        config: JSON-ready value; key order does not matter.
+        config: JSON-ready values, also sets and numpy ones; neither key order nor set order matters.
         tensors: by name; dtype, shape and raw bytes count, order does not.
 
     Returns:
         64 hexadecimal digits.
+
+    Raises:
+        TypeError: a config value without a stable spelling.
     """
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":"), default=list).encode())
+    spelled = json.dumps(config, sort_keys=True, separators=(",", ":"), default=_json_ready)
+    digest = hashlib.sha256(spelled.encode())
     for name, tensor in sorted((tensors or {}).items()):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(_raw_bytes(tensor))
     return digest.hexdigest()
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a fingerprint needs plain values (numbers, text, lists, mappings); got {type(value).__name__}.")
 
 
 def _raw_bytes(tensor: Any) -> bytes | memoryview:

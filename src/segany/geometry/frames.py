@@ -5,11 +5,12 @@ All sizes are (height, width); all points (x, y) in pixels.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import numpy as np
+
+from segany.core.errors import OptionError
 
 Coordinates = TypeVar("Coordinates")
 
@@ -17,9 +18,17 @@ Coordinates = TypeVar("Coordinates")
 def longest_side_size(size_hw: tuple[int, int], canvas: int) -> tuple[int, int]:
     """Size of a photo scaled so that its longest side is `canvas`, each side rounded half up and at least 1.
 
+    Raises:
+        OptionError: a size or canvas below one pixel.
+
     Source: Segment Anything released code (rounding rule).
     """
     height, width = size_hw
+    if min(height, width, canvas) < 1:
+        raise OptionError(
+            f"sizes must be (height, width) of at least one pixel; got {(height, width)} on a canvas of {canvas}. "
+            "Check that the image is not empty."
+        )
     scale = canvas / max(height, width)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
@@ -55,10 +64,19 @@ class Frame:
     def low_res_cut(self) -> tuple[int, int]:
         """Rows and columns of the low-res logits that touch the photo."""
         height, width = self.resized_hw
-        return math.ceil(height * self.low_res / self.canvas), math.ceil(width * self.low_res / self.canvas)
+        return -(-height * self.low_res // self.canvas), -(-width * self.low_res // self.canvas)
+
+    @property
+    def low_res_reach(self) -> tuple[int, int]:
+        """Rows and columns of the low-res logits that bilinear upscaling of the photo's part reads: one beyond."""
+        rows, columns = self.low_res_cut
+        return min(rows + 1, self.low_res), min(columns + 1, self.low_res)
 
     def to_canvas(self, points_xy: Coordinates) -> Coordinates:
-        """(…, 2) original pixels → canvas pixels; numpy in, numpy out, tensor in, tensor out."""
+        """(…, 2) original pixels → canvas pixels; numpy in, numpy out, tensor in, tensor out.
+
+        Single and double precision are kept; halves and integers are widened.
+        """
         return _scaled(points_xy, self.scale_xy)
 
     def to_original(self, points_xy: Coordinates) -> Coordinates:
@@ -80,10 +98,10 @@ def _scaled(values: Coordinates, factors: tuple[float, ...]) -> Coordinates:
     given: Any = values
     scaled: Any
     if hasattr(given, "new_tensor"):
-        tensor = given if given.is_floating_point() else given.float()
+        tensor = given if given.is_floating_point() and given.element_size() >= 4 else given.float()
         scaled = tensor * tensor.new_tensor(factors)
     else:
         array = np.asarray(given)
-        array = array if array.dtype.kind == "f" else array.astype(np.float64)
+        array = array if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else array.astype(np.float64)
         scaled = array * np.asarray(factors, dtype=array.dtype)
     return cast(Coordinates, scaled)

@@ -39,15 +39,14 @@ class ImageTransform:
 
     def __init__(self, canvas: int, low_res: int, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         self.canvas, self.low_res = canvas, low_res
-        self.mean = torch.tensor(list(pixel_mean)).view(3, 1, 1)
-        self.std = torch.tensor(list(pixel_std)).view(3, 1, 1)
+        self.mean = torch.tensor(list(pixel_mean), dtype=torch.float32).view(3, 1, 1)
+        self.std = torch.tensor(list(pixel_std), dtype=torch.float32).view(3, 1, 1)
 
     def __call__(self, rgb: NDArray[np.uint8]) -> tuple[Tensor, Frame]:
         """(H, W, 3) uint8 RGB → (3, S, S) float32 normalised, then zero-padded right and below; and its frame."""
         frame = Frame.of((rgb.shape[0], rgb.shape[1]), self.canvas, self.low_res)
-        resized = np.ascontiguousarray(resize_longest_side(rgb, self.canvas))
         height, width = frame.resized_hw
+        photo = torch.from_numpy(np.array(resize_longest_side(rgb, self.canvas))).permute(2, 0, 1).float()
         pixels = torch.zeros(3, self.canvas, self.canvas)
-        photo = torch.from_numpy(resized.copy()).permute(2, 0, 1).float()
         pixels[:, :height, :width] = (photo - self.mean) / self.std
         return pixels, frame

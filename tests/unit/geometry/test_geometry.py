@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from segany.core.errors import OptionError
 from segany.geometry.boxes import box_iou_xyxy, clip_xyxy, near_crop_edge, xywh_to_xyxy, xyxy_to_xywh
 from segany.geometry.crops import crop_boxes
 from segany.geometry.frames import Frame, longest_side_size
@@ -31,6 +32,45 @@ def test_frame_scales_each_axis_by_its_own_rounding() -> None:
     assert frame.low_res_cut == (128, 86)
 
 
+@pytest.mark.parametrize("size", [(0, 10), (10, 0), (0, 0), (-1, 5)])
+def test_sizes_without_pixels_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(OptionError, match=r"at least one pixel; got \(.*not empty"):
+        Frame.of(size, 1024, 256)
+
+
+def test_coordinates_in_half_precision_are_widened() -> None:
+    frame = Frame.of((3000, 4001), 1024, 256)
+    for dtype in (torch.float16, torch.bfloat16, torch.int64, torch.uint8):
+        assert frame.to_canvas(torch.tensor([[8, 4]], dtype=dtype)).dtype is torch.float32
+    for kind in (np.float16, np.int64, np.uint8):
+        assert frame.to_canvas(np.array([[8, 4]], dtype=kind)).dtype == np.float64
+
+
+def test_batches_of_points_and_boxes_keep_their_shape() -> None:
+    frame = Frame.of((100, 50), 64, 16)
+    assert frame.to_canvas(np.zeros((5, 3, 2))).shape == (5, 3, 2)
+    assert frame.to_canvas(np.zeros((0, 2))).shape == (0, 2)
+    assert frame.boxes_to_canvas(torch.zeros(7, 4)).shape == (7, 4)
+    assert frame.boxes_to_canvas(np.array([50, 100, 50, 100])).tolist() == [32, 64, 32, 64]
+
+
+@pytest.mark.parametrize("size", [(1200, 1800), (1, 4000), (4000, 1), (481, 321), (97, 100), (512, 512)])
+def test_upscaling_reads_no_logits_beyond_the_reach(size: tuple[int, int]) -> None:
+    frame = Frame.of(size, 512, 128)
+    logits = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    height, width = frame.resized_hw
+
+    def on_canvas(part: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(part, scale_factor=4, mode="bilinear", align_corners=False)
+
+    rows, columns = frame.low_res_reach
+    whole = on_canvas(logits)[..., :height, :width]
+    torch.testing.assert_close(on_canvas(logits[..., :rows, :columns])[..., :height, :width], whole)
+    cut_rows, cut_columns = frame.low_res_cut
+    assert (cut_rows - 1) * 4 < height <= cut_rows * 4
+    assert (cut_columns - 1) * 4 < width <= cut_columns * 4
+
+
 def test_frame_gives_back_the_kind_it_got() -> None:
     frame = Frame.of((100, 50), 64, 16)
     assert isinstance(frame.to_canvas(torch.tensor([[1, 2]])), torch.Tensor)
@@ -49,6 +89,28 @@ def test_crop_oracles() -> None:
     boxes, _ = crop_boxes((480, 640), 2, 512 / 1500)
     assert boxes[4] == (239, 159, 640, 480)
     assert boxes[-1] == (420, 300, 640, 480)
+
+
+def test_crops_of_tiny_images_hold_pixels() -> None:
+    for size in ((1, 1), (1, 9), (3, 2)):
+        boxes, layers = crop_boxes(size, 3, 512 / 1500)
+        assert len(boxes) == len(layers)
+        assert all(x0 < x1 <= size[1] and y0 < y1 <= size[0] for x0, y0, x1, y1 in boxes)
+
+
+@pytest.mark.parametrize(("layers", "ratio"), [(-1, 0.3), (1, 1.0), (1, -0.1), (1, float("nan"))])
+def test_impossible_crops_are_refused(layers: int, ratio: float) -> None:
+    with pytest.raises(OptionError, match=r"must be .*; got .*\."):
+        crop_boxes((100, 100), layers, ratio)
+
+
+def test_impossible_grids_are_refused() -> None:
+    with pytest.raises(OptionError, match="points per side must be 1 or more; got 0"):
+        point_grid(0)
+    with pytest.raises(OptionError, match="factor must be 1 or more; got 0"):
+        layered_grids(32, 1, 0)
+    with pytest.raises(OptionError, match="leave 0 in layer 3"):
+        layered_grids(4, 3, 2)
 
 
 def test_grid_runs_along_x_first() -> None:
