@@ -89,8 +89,8 @@ PHOTOS = (
         "motorcycle",
         "stereo_motorcycle",
         (
-            Prompted("one click on the tank", points=((334, 163),), labels=(1,)),
-            Prompted("a box around the motorcycle", box=(117, 76, 640, 456)),
+            Prompted("one click on the tank", points=((415, 208),), labels=(1,)),
+            Prompted("a box around the motorcycle", box=(92, 83, 688, 454)),
         ),
     ),
 )

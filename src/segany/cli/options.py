@@ -37,11 +37,7 @@ class ModelOptions:
             raise OptionError(f"--threads must be 1 or more; got {self.threads}. Leave it out to use every core.")
         from segany.predict.predictor import Predictor
 
-        if self.threads is not None:
-            import torch
-
-            torch.set_num_threads(self.threads)
-        return Predictor.from_pretrained(self.model, device=self.device, dtype=self.dtype)
+        return Predictor.from_pretrained(self.model, device=self.device, dtype=self.dtype, threads=self.threads)
 
 
 def parse_numbers(option: str, text: str, count: int, example: str) -> tuple[float, ...]:

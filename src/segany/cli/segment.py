@@ -72,7 +72,7 @@ def segment(
     from segany.transforms.image import read_image, read_mask
 
     rgb = read_image(image)
-    hint = None if mask is None else read_mask(mask)
+    hint = None if mask is None else bright(read_mask(mask))
     predictor = (model or ModelOptions()).predictor()
     result = predictor.decode(
         predictor.encode(rgb),
@@ -87,6 +87,11 @@ def segment(
     for path in _write(rgb, image, target, chosen, prompts, cutout=cutout, feather=feather):
         show(str(path))
     return 0
+
+
+def bright(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels above half of the brightest one; none in a black picture."""
+    return mask if mask.dtype == bool else mask > mask.max() / 2
 
 
 def _checked(image: Path, output: Path | None, cutout: bool, feather: float) -> Path:

@@ -40,7 +40,17 @@ class PromptablePredictor(Protocol):
     def encode(self, image: Any, /) -> Any:
         """(H, W, 3) uint8 RGB → an embedding."""
 
-    def decode(self, image: Any, /, *, multimask: Any = "auto", **prompts: Any) -> Any:
+    def decode(
+        self,
+        image: Any,
+        /,
+        *,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        mask: Any = None,
+        multimask: Any = "auto",
+    ) -> Any:
         """An embedding and P prompts → `Decoded`."""
 
 
