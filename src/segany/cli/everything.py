@@ -36,6 +36,15 @@ class Knobs:
     ] = None
     min_mask_region_area: Annotated[int | None, Parameter(help="Smaller holes and islands are removed, pixels.")] = None
 
+    drop_small_masks: Annotated[
+        bool | None, Parameter(help="With the former: drop masks whose largest part is smaller.")
+    ] = None
+    max_area_share: Annotated[float | None, Parameter(help="Masks covering this share or more are dropped.")] = None
+    mask_nms_thresh: Annotated[float | None, Parameter(help="At the end, the same as box NMS but on masks.")] = None
+    containment_thresh: Annotated[
+        float | None, Parameter(help="At the end, masks lying in a better one by more than this share are dropped.")
+    ] = None
+
     def given(self) -> dict[str, Any]:
         """The settings that were named."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
