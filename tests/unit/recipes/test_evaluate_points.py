@@ -63,7 +63,14 @@ def test_the_held_out_part_is_the_default(packs_root: Path) -> None:
 
 def test_reports_are_written_and_repeatable(packs_root: Path, tmp_path: Path) -> None:
     runs = [
-        points(packs_root, predictor=HalfPredictor(), protocol=FEW, output=tmp_path / name, baselines=BaselineConfig())
+        points(
+            packs_root,
+            predictor=HalfPredictor(),
+            packs=["dsb2018", "camvid"],
+            protocol=FEW,
+            output=tmp_path / name,
+            baselines=BaselineConfig(),
+        )
         for name in ("a", "b")
     ]
     assert [path.name for path in runs[0].files] == ["masks.jsonl", "points.json", "points.md", "points.png"]
