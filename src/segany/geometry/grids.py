@@ -16,7 +16,7 @@ def point_grid(per_side: int) -> NDArray[np.float64]:
     """
     if per_side < 1:
         raise OptionError(f"points per side must be 1 or more; got {per_side}. The usual number is 32.")
-    line = (np.arange(per_side) + 0.5) / per_side
+    line = np.linspace(0.5 / per_side, 1 - 0.5 / per_side, per_side)
     x, y = np.meshgrid(line, line)
     return np.stack([x.ravel(), y.ravel()], axis=1)
 

@@ -1,0 +1,1 @@
+"""Model, image and prompts → masks."""

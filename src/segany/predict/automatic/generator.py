@@ -1,0 +1,142 @@
+"""Automatic masks: every object of a photo, without a prompt from a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segany.core.errors import EmbeddingError, OptionError
+from segany.core.identity import fingerprint
+from segany.core.progress import CancelCheck, Progress, check_cancelled
+from segany.geometry.crops import crop_boxes
+from segany.geometry.grids import layered_grids
+from segany.predict.automatic.candidates import Box, Candidates
+from segany.predict.automatic.config import SweepConfig
+from segany.predict.automatic.merge import clean_up, merge_crops, merge_within_crop
+from segany.predict.automatic.sweep import CropSweep
+from segany.predict.embedding import ImageEmbedding
+from segany.predict.predictor import Predictor
+from segany.predict.upscale import Upscaler
+from segany.records.record import MaskRecord
+from segany.transforms.image import read_image
+
+
+class AutomaticMaskGenerator:
+    """A mask source: photo in, records out. Keeps no state between photos, so it serves many threads and pickles.
+
+    Args:
+        predictor: any predictor.
+        config: all knobs at once; None takes the reference's defaults.
+        **knobs: single knobs of `SweepConfig` instead of `config`.
+
+    Raises:
+        OptionError: an unknown knob, an impossible value, or both a config and knobs.
+
+    Source: Segment Anything (arXiv 2304.02643), automatic mask generation, and its released code.
+    """
+
+    def __init__(self, predictor: Predictor, config: SweepConfig | None = None, **knobs: Any) -> None:
+        if config is not None and knobs:
+            raise OptionError(
+                f"give either a config or single knobs; got both ({', '.join(sorted(knobs))}). "
+                "Use dataclasses.replace(config, …)."
+            )
+        self.predictor = predictor
+        self.config = config or SweepConfig.of(**knobs)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the model and every knob: equal ones make equal masks of equal photos."""
+        return fingerprint({"model": self.predictor.fingerprint, "sweep": self.config.to_dict()})
+
+    def __call__(
+        self, rgb: Any, *, progress: Progress | None = None, cancelled: CancelCheck | None = None
+    ) -> list[MaskRecord]:
+        """As a mask source; see `generate`."""
+        return self.generate(rgb, progress=progress, cancelled=cancelled)
+
+    def crops(self, size_hw: tuple[int, int]) -> list[Box]:
+        """XYXY boxes that are encoded, the whole photo first."""
+        return crop_boxes(size_hw, self.config.crop_n_layers, self.config.crop_overlap_ratio)[0]
+
+    def embed(self, image: Any) -> list[ImageEmbedding]:
+        """Embeddings of the photo and its crops, to be kept and handed to `generate` later."""
+        rgb = read_image(image)
+        return [self._encode(rgb, crop) for crop in self.crops((rgb.shape[0], rgb.shape[1]))]
+
+    def generate(
+        self,
+        image: Any,
+        *,
+        progress: Progress | None = None,
+        cancelled: CancelCheck | None = None,
+        embeddings: Sequence[ImageEmbedding] | None = None,
+    ) -> list[MaskRecord]:
+        """Masks of everything in a photo.
+
+        Args:
+            image: a path, PIL image, array or tensor.
+            progress: called with (clicks done, clicks in all).
+            cancelled: asked between batches.
+            embeddings: from `embed`, one per crop; saves encoding.
+
+        Returns:
+            records in the order of the last suppression; the same photo always gives the same list.
+
+        Raises:
+            ImageError: no usable image.
+            EmbeddingError: embeddings of another photo, model or number of crops.
+            Cancelled: `cancelled` said so.
+        """
+        rgb = read_image(image)
+        size_hw = (rgb.shape[0], rgb.shape[1])
+        crops, layers = crop_boxes(size_hw, self.config.crop_n_layers, self.config.crop_overlap_ratio)
+        grids = self._grids()
+        if embeddings is not None:
+            self._check(embeddings, crops)
+        total, done = sum(len(grids[layer]) for layer in layers), 0
+        found = Candidates()
+        for index, (crop, layer) in enumerate(zip(crops, layers, strict=True)):
+            check_cancelled(cancelled)
+            embedding = self._encode(rgb, crop) if embeddings is None else embeddings[index]
+            sweep = CropSweep(self.predictor, self.config, embedding, crop, size_hw)
+            upscaler = Upscaler(embedding.frame, self.predictor.device)
+            points = grids[layer] * [crop[2] - crop[0], crop[3] - crop[1]]
+            of_crop = Candidates()
+            for start in range(0, len(points), self.config.points_per_batch):
+                check_cancelled(cancelled)
+                batch = points[start : start + self.config.points_per_batch]
+                of_crop.extend(sweep.batch(upscaler, batch))
+                done += len(batch)
+                if progress is not None:
+                    progress(done, total)
+            found.extend(merge_within_crop(of_crop, self.config))
+        if len(crops) > 1:
+            found = merge_crops(found, self.config)
+        return clean_up(found, self.config).records()
+
+    def _grids(self) -> list[NDArray[np.float64]]:
+        config = self.config
+        if config.point_grids is not None:
+            return [np.array(grid, np.float64) for grid in config.point_grids]
+        assert config.points_per_side is not None
+        return layered_grids(config.points_per_side, config.crop_n_layers, config.crop_n_points_downscale_factor)
+
+    def _encode(self, rgb: NDArray[np.uint8], crop: Box) -> ImageEmbedding:
+        x0, y0, x1, y1 = crop
+        return self.predictor.encode(rgb[y0:y1, x0:x1])
+
+    def _check(self, embeddings: Sequence[ImageEmbedding], crops: list[Box]) -> None:
+        if len(embeddings) != len(crops):
+            raise EmbeddingError(
+                f"expected one embedding per crop, {len(crops)}; got {len(embeddings)}. Make them with embed(image)."
+            )
+        for embedding, (x0, y0, x1, y1) in zip(embeddings, crops, strict=True):
+            if embedding.size_hw != (y1 - y0, x1 - x0) or embedding.fingerprint != self.predictor.fingerprint:
+                raise EmbeddingError(
+                    f"expected an embedding of {(y1 - y0, x1 - x0)} by model {self.predictor.fingerprint[:12]}…; got "
+                    f"{embedding.size_hw} by {embedding.fingerprint[:12]}…. Make it with embed(image)."
+                )

@@ -1,0 +1,76 @@
+"""From the candidates of all crops to the final list: suppression, clean-up, optional filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segany.geometry.boxes import box_area_xyxy
+from segany.masks.boxes import masks_to_boxes
+from segany.masks.components import fill_small_holes, largest_component_area, remove_small_islands
+from segany.masks.nms import containment_nms, mask_nms, nms
+from segany.masks.rle import decode, encode, rle_area
+from segany.predict.automatic.candidates import Candidates
+from segany.predict.automatic.config import SweepConfig
+
+
+def merge_within_crop(found: Candidates, config: SweepConfig) -> Candidates:
+    """Of overlapping boxes keep the one of higher predicted IoU."""
+    if not len(found):
+        return found
+    return found.take(nms(found.box_array(), np.array(found.iou), config.box_nms_thresh))
+
+
+def merge_crops(found: Candidates, config: SweepConfig) -> Candidates:
+    """Of overlapping boxes keep the one from the smaller crop."""
+    if not len(found):
+        return found
+    scores = 1.0 / box_area_xyxy(np.array(found.crops, np.float64))
+    return found.take(nms(found.box_array(), scores, config.crop_nms_thresh))
+
+
+def clean_up(found: Candidates, config: SweepConfig) -> Candidates:
+    """Drop near-whole-image masks, mend holes and islands, suppress again, apply the optional filters."""
+    if config.max_area_share > 0:
+        found = found.take([i for i, rle in enumerate(found.rles) if rle_area(rle) < _limit(rle, config)])
+    if config.min_mask_region_area > 0 and len(found):
+        found = _mend(found, config)
+    if config.mask_nms_thresh > 0 and len(found):
+        found = found.take(mask_nms(found.rles, np.array(found.iou), config.mask_nms_thresh))
+    if config.containment_thresh > 0 and len(found):
+        found = found.take(containment_nms(found.rles, np.array(found.iou), config.containment_thresh))
+    return found
+
+
+def _limit(rle: dict[str, Any], config: SweepConfig) -> float:
+    height, width = rle["size"]
+    return config.max_area_share * float(height * width)
+
+
+def _mend(found: Candidates, config: SweepConfig) -> Candidates:
+    """Fill holes, remove islands; masks that were left alone win over edited ones.
+
+    Source: Segment Anything released code, small-region post-processing.
+    """
+    area = config.min_mask_region_area
+    mended, scores, kept = [], [], []
+    boxes = found.box_array()
+    for index, rle in enumerate(found.rles):
+        mask = decode(rle)
+        if config.drop_small_masks and largest_component_area(mask) < area:
+            continue
+        mask, filled = fill_small_holes(mask, area)
+        mask, cleared = remove_small_islands(mask, area)
+        changed = filled or cleared
+        if changed:
+            boxes[index] = masks_to_boxes(mask[None])[0]
+        mended.append(encode(mask) if changed else rle)
+        scores.append(0.0 if changed else 1.0)
+        kept.append(index)
+    if not kept:
+        return Candidates()
+    found, boxes = found.take(kept), boxes[kept]
+    found.rles = [dict(rle) for rle in mended]
+    found.boxes = [(int(a), int(b), int(c), int(d)) for a, b, c, d in boxes]
+    return found.take(nms(boxes, np.array(scores), max(config.box_nms_thresh, config.crop_nms_thresh)))

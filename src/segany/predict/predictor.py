@@ -1,0 +1,271 @@
+"""The predictor: photos and prompts in, masks out, as plain values. It keeps no state between calls.
+
+B images · P prompts · M masks per prompt · C channels · g grid side · H, W original photo
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segany.core.device import resolve_device, resolve_dtype
+from segany.core.errors import EmbeddingError, NotAvailableError, OptionError, PromptError
+from segany.core.identity import fingerprint as fingerprint_of
+from segany.modeling.checkpoints.load import load_model
+from segany.modeling.sam import Sam
+from segany.predict.embedding import ImageEmbedding
+from segany.predict.prediction import Prediction
+from segany.predict.rows import PromptRow, rows_of, stack
+from segany.predict.upscale import Upscaler
+from segany.prompts.prompt import Multimask, Prompt
+from segany.transforms.image import read_image
+from segany.transforms.resize import ImageTransform
+
+PROMPTS_PER_PASS = 64
+"""Prompts decoded together; bounds memory, changes no result."""
+
+
+class Predictor:
+    """Prompts to masks with one model; serves any number of threads.
+
+    Args:
+        model: a model with real weights; it is moved to `device` and set to evaluation.
+        fingerprint: identity of config and weights; computed when not given.
+        metadata: what the weights say of themselves.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        dtype: "auto", "float32", "bfloat16" or "float16"; anything but float32 is used through autocast.
+        threads: CPU threads of the process, for all of torch; None leaves them alone.
+
+    Raises:
+        OptionError: a device, precision or thread count that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: Sam,
+        *,
+        fingerprint: str | None = None,
+        metadata: dict[str, str] | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None:
+            if threads < 1:
+                raise OptionError(f"threads must be at least 1; got {threads}. Leave it out to use torch's choice.")
+            torch.set_num_threads(threads)
+        self.device = resolve_device(device)
+        self.dtype = resolve_dtype(dtype, self.device)
+        self.model = model.to(self.device).eval()
+        self.config = model.config
+        self.metadata = dict(metadata or {})
+        self.fingerprint = fingerprint or fingerprint_of(model.config.to_dict(), model.state_dict())
+        self._transform = ImageTransform(
+            self.config.canvas, self.config.low_res, self.config.pixel_mean, self.config.pixel_std
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+    ) -> Predictor:
+        """A predictor with real weights, never random ones.
+
+        Args:
+            name_or_path: "tiny" (ships with the package), "vit_b", "vit_l", "vit_h", "vit_t" (from the cache folder),
+                a `.pth` or `.safetensors` file, a Hugging Face SAM folder, or the folder of a training run.
+            device, dtype, threads: as for the class.
+
+        Raises:
+            CheckpointError: nothing there, or not a usable checkpoint; the message says what to do.
+        """
+        loaded = load_model(name_or_path)
+        return cls(
+            loaded.model,
+            fingerprint=loaded.fingerprint,
+            metadata=loaded.metadata,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+        )
+
+    def encode(self, image: Any) -> ImageEmbedding:
+        """Encode one photo.
+
+        Args:
+            image: a path, PIL image, array or tensor; see `segany.transforms.image.read_image`.
+
+        Raises:
+            ImageError: it is no usable image.
+        """
+        return self.encode_many([image])[0]
+
+    def encode_many(self, images: Iterable[Any], *, batch_size: int = 4) -> list[ImageEmbedding]:
+        """Encode photos of any sizes, `batch_size` at a time."""
+        if batch_size < 1:
+            raise OptionError(f"batch_size must be at least 1; got {batch_size}. Use 1 for the least memory.")
+        prepared = [self._transform(read_image(image)) for image in images]
+        embeddings: list[ImageEmbedding] = []
+        for start in range(0, len(prepared), batch_size):
+            part = prepared[start : start + batch_size]
+            features = self.encode_pixels(torch.stack([pixels for pixels, _ in part]))
+            frames = [frame for _, frame in part]
+            embeddings += [
+                ImageEmbedding(row.clone(), frame, self.fingerprint)
+                for row, frame in zip(features, frames, strict=True)
+            ]
+        return embeddings
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised and padded canvas → (B, C, g, g) float32 on the predictor's device."""
+        with torch.inference_mode(), self._autocast():
+            return self.model.encode(pixels.to(self.device)).float()
+
+    def decode(
+        self,
+        image: ImageEmbedding,
+        *,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        mask: Any = None,
+        text: str | None = None,
+        multimask: Multimask = "auto",
+    ) -> Prediction:
+        """Masks of one prompt, or of P prompts of the same make, on one photo.
+
+        Args:
+            image: from `encode`.
+            points: (K, 2) or (P, K, 2) x, y in pixels of the original photo.
+            labels: likewise without the last axis; 1 foreground, 0 background.
+            boxes: (4,) or (P, 4) XYXY in pixels of the original photo.
+            mask: boolean or integer, a binary mask of the original size; floating, low-res logits of a prediction. A
+                binary mask without points or boxes gets its own exact box added.
+            text: not available yet.
+            multimask: "auto" gives three candidates for exactly one click or one box without a mask, and the single
+                mask otherwise; True and False force it.
+
+        Raises:
+            PromptError: the prompt does not fit the photo or the model.
+            EmbeddingError: the embedding was made by another model.
+        """
+        if text is not None:
+            raise NotAvailableError("text prompts are not available yet; use points, boxes or a mask.")
+        prompt = Prompt(points=points, labels=labels, boxes=boxes, mask=mask, multimask=multimask)
+        return self.decode_many([(image, prompt)])[0]
+
+    def decode_many(self, pairs: Sequence[tuple[ImageEmbedding, Prompt | dict[str, Any]]]) -> list[Prediction]:
+        """Masks of many prompts on many photos; each result is what `decode` gives for it alone.
+
+        Args:
+            pairs: embedding and prompt (or its keyword arguments as a dict), in any mix of sizes and kinds.
+
+        Returns:
+            one prediction per pair, in order.
+        """
+        images, prompts = [], []
+        for image, prompt in pairs:
+            self._check(image)
+            images.append(image)
+            prompts.append(prompt if isinstance(prompt, Prompt) else _prompt_of(prompt))
+        rows = [rows_of(prompt, image.frame) for image, prompt in zip(images, prompts, strict=True)]
+        flat = [(image, row) for image, own in zip(images, rows, strict=True) for row in own]
+        low_res, iou = self._decode_rows(flat)
+        results, start = [], 0
+        for image, prompt, own in zip(images, prompts, rows, strict=True):
+            part = slice(start, start + len(own))
+            results.append(self._prediction(image, prompt, low_res[part], iou[part]))
+            start += len(own)
+        return results
+
+    def decode_canvas(
+        self,
+        features: Tensor,
+        *,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        image_index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """All mask tokens of P prompts already in the canvas frame: (P, 4, h, w) logits, (P, 4) predicted IoU, float32.
+
+        Arguments are those of `Sam.decode`; `features` is (B, C, g, g).
+        """
+        with torch.inference_mode(), self._autocast():
+            low_res, iou = self.model.decode(
+                features, points=points, labels=labels, boxes=boxes, masks=masks, image_index=image_index
+            )
+            return low_res.float(), iou.float()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def _check(self, image: ImageEmbedding) -> None:
+        if not isinstance(image, ImageEmbedding):
+            raise PromptError(
+                f"decode needs an ImageEmbedding; got {type(image).__name__}. Encode the photo first: "
+                "predictor.encode(rgb)."
+            )
+        if image.fingerprint != self.fingerprint:
+            raise EmbeddingError(
+                f"the embedding must come from this model ({self.fingerprint[:12]}…); it comes from "
+                f"{image.fingerprint[:12]}…. Encode the photo again with this predictor."
+            )
+
+    def _decode_rows(self, rows: list[tuple[ImageEmbedding, PromptRow]]) -> tuple[Tensor, Tensor]:
+        groups: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+        for index, (_, row) in enumerate(rows):
+            groups[row.make].append(index)
+        side, outputs = self.config.low_res, self.model.mask_decoder.num_mask_tokens
+        low_res, iou = torch.empty(len(rows), outputs, side, side), torch.empty(len(rows), outputs)
+        for members in groups.values():
+            for start in range(0, len(members), PROMPTS_PER_PASS):
+                part = members[start : start + PROMPTS_PER_PASS]
+                distinct = list({id(rows[i][0]): rows[i][0] for i in part}.values())
+                place = {id(image): number for number, image in enumerate(distinct)}
+                features = torch.stack([image.features for image in distinct]).to(self.device)
+                image_index = torch.tensor([place[id(rows[i][0])] for i in part], device=self.device)
+                arguments = stack([rows[i][1] for i in part], self.device)
+                decoded, quality = self.decode_canvas(
+                    features, image_index=None if len(distinct) == 1 else image_index, **arguments
+                )
+                low_res[part], iou[part] = decoded.cpu(), quality.cpu()
+        return low_res, iou
+
+    def _prediction(self, image: ImageEmbedding, prompt: Prompt, low_res: Tensor, iou: Tensor) -> Prediction:
+        chosen = tuple(range(1, low_res.shape[1])) if prompt.wants_candidates else (0,)
+        low_res, iou = low_res[:, chosen], iou[:, chosen]
+        upscaler = Upscaler(image.frame)
+        masks = np.stack([np.stack([upscaler.mask(one, self.config.mask_threshold) for one in row]) for row in low_res])
+        quality, logits = iou.numpy(), low_res.numpy()
+        best = quality.argmax(axis=1)
+        if prompt.count is None:
+            return Prediction(masks[0], quality[0], logits[0], int(best[0]), chosen)
+        return Prediction(masks, quality, logits, best, chosen)
+
+
+def _prompt_of(arguments: Any) -> Prompt:
+    if not isinstance(arguments, dict):
+        raise PromptError(
+            f"decode_many takes pairs of an embedding and a Prompt or a dict of its arguments; got "
+            f"{type(arguments).__name__}. Write Prompt(points=[(x, y)], labels=[1])."
+        )
+    if arguments.get("text") is not None:
+        raise NotAvailableError("text prompts are not available yet; use points, boxes or a mask.")
+    try:
+        return Prompt(**{key: value for key, value in arguments.items() if key != "text"})
+    except TypeError as error:
+        raise PromptError(
+            f"a prompt takes points, labels, boxes, mask, multimask; got {sorted(arguments)}. Rename the others."
+        ) from error
