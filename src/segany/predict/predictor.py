@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -114,21 +115,20 @@ class Predictor:
         """Encode photos of any sizes, `batch_size` at a time."""
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1; got {batch_size}. Use 1 for the least memory.")
-        prepared = [self._transform(read_image(image)) for image in images]
         embeddings: list[ImageEmbedding] = []
-        for start in range(0, len(prepared), batch_size):
-            part = prepared[start : start + batch_size]
-            features = self.encode_pixels(torch.stack([pixels for pixels, _ in part]))
-            frames = [frame for _, frame in part]
+        waiting = iter(images)
+        while batch := list(islice(waiting, batch_size)):
+            prepared = [self._transform(read_image(image)) for image in batch]
+            features = self.encode_pixels(torch.stack([pixels for pixels, _ in prepared]))
             embeddings += [
                 ImageEmbedding(row.clone(), frame, self.fingerprint)
-                for row, frame in zip(features, frames, strict=True)
+                for row, (_, frame) in zip(features, prepared, strict=True)
             ]
         return embeddings
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised and padded canvas → (B, C, g, g) float32 on the predictor's device."""
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             return self.model.encode(pixels.to(self.device)).float()
 
     def decode(
@@ -202,7 +202,7 @@ class Predictor:
 
         Arguments are those of `Sam.decode`; `features` is (B, C, g, g).
         """
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             low_res, iou = self.model.decode(
                 features, points=points, labels=labels, boxes=boxes, masks=masks, image_index=image_index
             )

@@ -177,13 +177,10 @@ class SamPredictor:
             masks (M, H, W) bool or float32, predicted IoU (M,), low-res logits (M, h, w).
 
         Raises:
-            PromptError: no image is set, or labels are missing.
+            PromptError: no image is set, labels are missing, or a shape is not that of one prompt.
         """
         size = self.original_size
-        if point_coords is not None and point_labels is None:
-            raise PromptError(
-                "point_coords need point_labels (1 foreground, 0 background); got none. Add one per point."
-            )
+        _check_one_prompt(point_coords, point_labels, box, mask_input)
         points = labels = boxes = logits = None
         if point_coords is not None:
             points = self._tensor(self.transform.apply_coords(point_coords, size), torch.float32).unsqueeze(0)
@@ -221,9 +218,11 @@ class SamPredictor:
             masks (B, M, H, W), predicted IoU (B, M), low-res logits (B, M, h, w).
         """
         embedding = self._set()
-        if mask_input is not None and mask_input.ndim != 4:
+        side = embedding.frame.low_res
+        if mask_input is not None and (mask_input.ndim != 4 or mask_input.shape[1:] != (1, side, side)):
             raise PromptError(
-                f"mask_input must be (B, 1, h, w) low-res logits; got {tuple(mask_input.shape)}. Add the missing axes."
+                f"mask_input must be (B, 1, {side}, {side}) low-res logits of this model; got "
+                f"{tuple(mask_input.shape)}. Pass low_res_logits of an earlier call, one per prompt."
             )
         low_res, iou = self.predictor.decode_canvas(
             embedding.features.unsqueeze(0).to(self.device),
@@ -234,9 +233,37 @@ class SamPredictor:
         )
         chosen = slice(1, None) if multimask_output else slice(0, 1)
         low_res, iou = low_res[:, chosen], iou[:, chosen]
-        logits = Upscaler(embedding.frame, self.device).logits(low_res)
-        return (logits if return_logits else logits > self.predictor.config.mask_threshold), iou, low_res
+        upscaler = Upscaler(embedding.frame, self.device)
+        if return_logits:
+            return upscaler.logits(low_res), iou, low_res
+        masks = torch.empty(*low_res.shape[:2], *embedding.size_hw, dtype=torch.bool, device=self.device)
+        for flat, one in zip(masks.flatten(0, 1), low_res.flatten(0, 1), strict=True):
+            torch.gt(upscaler.logits(one), self.predictor.config.mask_threshold, out=flat)
+        return masks, iou, low_res
 
     def get_image_embedding(self) -> Tensor:
         """(1, C, g, g) of the image that is set."""
         return self._set().features.unsqueeze(0)
+
+
+def _check_one_prompt(point_coords: Any, point_labels: Any, box: Any, mask_input: Any) -> None:
+    if (point_coords is None) != (point_labels is None):
+        raise PromptError(
+            "point_coords and point_labels (1 foreground, 0 background) go together; got one of them. Give one label "
+            "per point."
+        )
+    points, labels, corners, logits = (np.shape(v) for v in (point_coords, point_labels, box, mask_input))
+    wrong = [
+        f"{name} {shape}"
+        for name, shape, fits in (
+            ("point_coords", points, len(points) == 2 and points[1] == 2 and labels == points[:1]),
+            ("box", corners, corners in ((4,), (1, 4))),
+            ("mask_input", logits, len(logits) == 3 and logits[0] == 1),
+        )
+        if shape and not fits
+    ]
+    if wrong:
+        raise PromptError(
+            "predict takes one prompt: point_coords (N, 2) with one label per point, box (4,), mask_input (1, h, w); got "
+            f"{', '.join(wrong)}. For several prompts use predict_torch, or Predictor.decode."
+        )

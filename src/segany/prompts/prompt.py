@@ -116,7 +116,7 @@ class Prompt:
             if not inside.all():
                 x, y = self.points[~inside][0]
                 raise PromptError(
-                    f"points must lie inside the image, 0 <= x <= {width} and 0 <= y <= {height}; got x={x:g}, y={y:g}. "
+                    f"points must lie inside the image, 0 <= x <= {width} and 0 <= y <= {height}; got {x:g}, {y:g}. "
                     "Give x, y in pixels of the original image, x first, not of a resized one."
                 )
         if self.boxes is not None:
@@ -160,8 +160,8 @@ class _Batch:
         if self.name and count != self.count:
             raise PromptError(
                 f"{self.name} and {name} must be for the same number of prompts; got {_said(self.count)} and "
-                f"{_said(count)}. For P prompts give points (P, K, 2), labels (P, K), boxes (P, 4), mask (P, h, w); for "
-                "one prompt (K, 2), (K,), (4,), (h, w)."
+                f"{_said(count)}. For P prompts give points (P, K, 2), labels (P, K), boxes (P, 4), mask (P, h, w); "
+                "for one prompt (K, 2), (K,), (4,), (h, w)."
             )
         self.name, self.count = self.name or name, count
 
@@ -221,16 +221,16 @@ def _labels(value: Any, points: Floats | None) -> NDArray[np.int64] | None:
     expected = points.shape[:-1]
     if value is None:
         raise PromptError(
-            f"points need labels of shape {expected}, 1 for foreground and 0 for background; got none. Add labels=[1] for "
-            "a single click."
+            f"points need labels of shape {expected}, 1 for foreground and 0 for background; got none. Add "
+            "labels=[1] for a single click."
         )
     array = _array("labels", value, f"{expected}")
     if array.dtype.kind not in "iufb":
         raise PromptError(f"labels must be numbers 1 or 0; got dtype {array.dtype}. Use 1 foreground, 0 background.")
     if array.shape != expected:
         raise PromptError(
-            f"labels must have one entry per point, shape {expected}; got shape {array.shape}. Give 1 for foreground or 0 "
-            "for background per point."
+            f"labels must have one entry per point, shape {expected}; got shape {array.shape}. Give 1 for "
+            "foreground or 0 for background per point."
         )
     wrong = array[~np.isin(array, (0, 1))]
     if wrong.size:
@@ -248,8 +248,8 @@ def _boxes(value: Any) -> Floats:
     upside_down = (flat[:, 0] >= flat[:, 2]) | (flat[:, 1] >= flat[:, 3])
     if upside_down.any():
         raise PromptError(
-            f"boxes must have x0 < x1 and y0 < y1; got {flat[upside_down][0].tolist()}. Boxes are corners x0, y0, x1, y1, "
-            "not x, y, width, height."
+            f"boxes must have x0 < x1 and y0 < y1; got {flat[upside_down][0].tolist()}. Boxes are corners x0, y0, x1, "
+            "y1, not x, y, width, height."
         )
     return boxes
 
@@ -271,11 +271,13 @@ def _logits(array: NDArray[Any], batched: _Batch) -> NDArray[np.float32]:
         array = array[0]
     if array.ndim not in (2, 3):
         raise PromptError(
-            f"low-res logits must be (h, w), (1, h, w), (P, h, w) or (P, 1, h, w); got shape {array.shape}. Pick one of "
-            "an earlier result's low_res_logits."
+            f"low-res logits must be (h, w), (1, h, w), (P, h, w) or (P, 1, h, w); got shape {array.shape}. Pick one "
+            "of an earlier result's low_res_logits."
         )
     if not np.isfinite(array).all():
-        raise PromptError("low-res logits must be finite; got NaN or infinity in mask. Pass an earlier result's logits.")
+        raise PromptError(
+            "low-res logits must be finite; got NaN or infinity in mask. Pass an earlier result's logits."
+        )
     batched.see("mask", array, 2)
     return array.astype(np.float32)
 
@@ -295,4 +297,4 @@ def _binary(array: NDArray[Any], batched: _Batch) -> NDArray[np.bool_]:
                 f"a binary mask holds zero and one other value; got {len(values)} values up to {values.max()}. For a "
                 "label map choose one object: mask=(labels == 3). For logits use a floating dtype."
             )
-    return array != 0
+    return np.asarray(array != 0, np.bool_)

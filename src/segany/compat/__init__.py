@@ -1,0 +1,1 @@
+"""Other spellings of the same predictor and generator."""
