@@ -15,6 +15,7 @@ from segany.cli.evaluate import evaluate
 from segany.cli.everything import everything
 from segany.cli.models import models
 from segany.cli.segment import segment
+from segany.cli.train import train
 from segany.core.errors import Cancelled, InputError, SeganyError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
@@ -33,6 +34,7 @@ app.command(everything)
 app.command(models)
 app.command(evaluate)
 app.command(doctor)
+app.command(train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segany.core.errors import DataError
+from segany.core.files import atomic_path, atomic_write_text, sha256_file
 from segany.data.packs import PackImage
 from segany.masks.rle import decode, encode
 
@@ -51,14 +52,18 @@ class PhotoCache:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / INDEX).is_file():
-            raise DataError(
-                f"expected a photo cache ({INDEX}, {PIXELS}) in {folder}; found none. Build it first."
-            )
+            raise DataError(f"expected a photo cache ({INDEX}, {PIXELS}) in {folder}; found none. Build it first.")
         rows = json.loads((folder / INDEX).read_text())
         self.photos = [
             CachedPhoto(r["pack"], r["key"], tuple(r["size_hw"]), r["offset"], tuple(r["rles"])) for r in rows
         ]
+        self.folder = folder
+        self.fingerprint = sha256_file(folder / INDEX)
         self._pixels = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r")
+
+    def __reduce__(self) -> tuple[type[PhotoCache], tuple[Path]]:
+        """Other processes open the files again instead of receiving a gigabyte."""
+        return PhotoCache, (self.folder,)
 
     def rgb(self, photo: CachedPhoto) -> NDArray[np.uint8]:
         """(H, W, 3) uint8."""
@@ -81,7 +86,7 @@ def build_cache(
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     offset = 0
-    with open(folder / PIXELS, "wb") as pixels:
+    with atomic_path(folder / PIXELS) as part, open(part, "wb") as pixels:
         for image in images:
             rgb = image.read()
             least = max(1, int(min_share * rgb.shape[0] * rgb.shape[1]))
@@ -102,7 +107,7 @@ def build_cache(
                 }
             )
             offset += rgb.size
-    (folder / INDEX).write_text(json.dumps(rows))
+    atomic_write_text(folder / INDEX, json.dumps(rows))
     return PhotoCache(folder)
 
 

@@ -1,126 +1,233 @@
-"""Batches for the promptable task: random views of photos and synthetic scenes with a few masks each."""
+"""Batches for the promptable task: random views of photos and synthetic scenes with a few masks each.
+
+What a view holds follows from the seed and its own number alone, so that neither resuming nor the number of processes
+changes a training.
+
+B views · P masks over all views · S canvas side · s side of the masks
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segany.data.cache import CachedPhoto, PhotoCache
-from segany.data.synthetic import synthetic_scene
-from segany.transforms.augment import View, ViewConfig, make_view
+from segany.core.errors import DataError, OptionError
+from segany.data.photo_sets import PhotoSet, SyntheticSet
+from segany.prompts.config import SimulationConfig
+from segany.training.config import BatchConfig
+from segany.transforms.augment import View, make_view
 
-SYNTHETIC = "synthetic"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchConfig:
-    """What goes into a batch."""
-
-    canvas: int = 256
-    """Side of the training canvas, pixels."""
-    images: int = 8
-    """Views per batch."""
-    masks_per_image: int = 8
-    """Most masks used of a view."""
-    min_share: float = 0.003
-    """Smallest mask, as a share of the canvas."""
-    max_share: float = 0.9
-    """Largest mask, as a share of the canvas."""
-    weights: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "bsds500": 0.25,
-            "dsb2018": 0.12,
-            "camvid": 0.12,
-            "coco": 0.22,
-            "coco-person": 0.08,
-            SYNTHETIC: 0.21,
-        }
-    )
-    """How often a view comes from each pack; `synthetic` scenes are painted on the fly."""
-    view: ViewConfig = field(default_factory=ViewConfig)
-    """Crops and colours."""
+TRIES = 100
+"""Photos tried for one view before a set counts as unusable."""
+SPARE = 2
+"""Masks read per mask wanted: some leave the view or get too small."""
 
 
 @dataclass(frozen=True)
 class PromptableBatch:
-    """Tensors of a batch: pixels (B, 3, S, S) normalised, masks (P, S/4, S/4), image_index (P,)."""
+    """Views and masks of one forward pass.
+
+    Attributes:
+        pixels: (B, 3, S, S) normalised, zero outside the photo.
+        masks: (P, s, s) float shares; each has at least one cell above one half.
+        image_index: (P,) view of each mask.
+        seeds: per view, of the prompts' randomness.
+        counts: per view, its masks.
+        simulation: how its masks are to be prompted.
+    """
 
     pixels: Tensor
     masks: Tensor
     image_index: Tensor
+    seeds: tuple[int, ...]
+    counts: tuple[int, ...]
+    simulation: SimulationConfig
+
+    @property
+    def weight(self) -> float:
+        """Number of masks."""
+        return float(len(self.masks))
+
+    @property
+    def images(self) -> int:
+        """Number of views."""
+        return len(self.pixels)
+
+    @property
+    def canvas(self) -> int:
+        """S, pixels."""
+        return int(self.pixels.shape[-1])
+
+    def to(self, device: torch.device) -> PromptableBatch:
+        """The same on a device."""
+        return replace(
+            self,
+            pixels=self.pixels.to(device, non_blocking=True),
+            masks=self.masks.to(device, non_blocking=True),
+            image_index=self.image_index.to(device, non_blocking=True),
+        )
+
+    def tensors(self) -> dict[str, Any]:
+        """Everything in it."""
+        names = ("pixels", "masks", "image_index", "seeds", "counts")
+        return {name: getattr(self, name) for name in names}
 
 
-class BatchMaker:
-    """Draws batches.
+@dataclass(frozen=True)
+class Stretch:
+    """Steps that are drawn alike.
+
+    Attributes:
+        steps: how many.
+        canvas: S, pixels.
+        batch: sizes, filters, weights.
+        simulation: prompts.
+    """
+
+    steps: int
+    canvas: int
+    batch: BatchConfig
+    simulation: SimulationConfig
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    view: View
+    seed: int
+
+
+class PromptableSource:
+    """All batches of a training, as `fit` wants them.
 
     Args:
-        config: what to draw.
-        cache: photos.
-        photos: the part of the cache to draw from.
+        sets: photos to draw from; synthetic scenes are added where a stretch asks for them.
+        stretches: the training, one after the other.
+        seed: of everything drawn.
         pixel_mean, pixel_std: normalisation of RGB in 0–255.
-        rng: randomness.
+        rank, world: which share of every step this process takes.
+
+    Raises:
+        OptionError: the views of a step cannot be shared out evenly.
+        DataError: nothing to draw from.
     """
 
     def __init__(
         self,
-        config: BatchConfig,
-        cache: PhotoCache,
-        photos: list[CachedPhoto],
-        pixel_mean: tuple[float, ...],
-        pixel_std: tuple[float, ...],
-        rng: np.random.Generator,
+        sets: Sequence[PhotoSet],
+        stretches: Sequence[Stretch],
+        *,
+        seed: int,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.config, self.cache, self.rng = config, cache, rng
-        self.by_pack: dict[str, list[CachedPhoto]] = {}
-        for photo in photos:
-            self.by_pack.setdefault(photo.pack, []).append(photo)
-        self.mean = torch.tensor(pixel_mean).view(1, 3, 1, 1)
-        self.std = torch.tensor(pixel_std).view(1, 3, 1, 1)
+        self.sets, self.stretches, self.seed = [s for s in sets if len(s)], list(stretches), seed
+        self.rank, self.world = rank, world
+        self.mean = torch.tensor(list(pixel_mean), dtype=torch.float32).view(1, 3, 1, 1)
+        self.std = torch.tensor(list(pixel_std), dtype=torch.float32).view(1, 3, 1, 1)
+        self._first_step = [0, *itertools.accumulate(s.steps for s in stretches)]
+        self._first_view = [0, *itertools.accumulate(s.steps * s.batch.images for s in stretches)]
+        uneven = [s.batch.images for s in stretches if s.batch.images % world]
+        if uneven:
+            raise OptionError(
+                f"the views of a step must be shared out evenly over {world} processes; got {uneven[0]} views. "
+                "Change the number of processes, or `images`."
+            )
+        if not self.sets and any(s.batch.synthetic < 1 for s in stretches):
+            raise DataError("training needs labelled photos; none were found. Name a folder that holds some.")
 
-    def draw(self) -> PromptableBatch:
-        """One batch; every view holds at least one mask."""
-        views = [self._draw_view() for _ in range(self.config.images)]
-        rgb = torch.from_numpy(np.stack([view.rgb for view in views])).permute(0, 3, 1, 2).float()
+    def __call__(self, step: int) -> list[PromptableBatch]:
+        """This process's batches of a step: every `world`-th view of it, as many at once as a device takes."""
+        number = self._stretch_of(step)
+        stretch = self.stretches[number]
+        first = self._first_view[number] + (step - self._first_step[number]) * stretch.batch.images
+        views = range(first + self.rank, first + stretch.batch.images, self.world)
+        drawn = [self.draw(index, stretch) for index in views]
+        size = stretch.batch.images_per_device
+        return [self._collate(drawn[at : at + size], stretch) for at in range(0, len(drawn), size)]
+
+    def cost(self, step: int) -> float:
+        """Canvas pixels encoded, and as much again for every two decodes of a mask per view."""
+        stretch = self.stretches[self._stretch_of(step)]
+        per_view = 1 + 0.06 * stretch.batch.masks_per_image * stretch.simulation.rounds
+        return stretch.batch.images * stretch.canvas**2 * per_view
+
+    def _stretch_of(self, step: int) -> int:
+        for number, end in enumerate(self._first_step[1:]):
+            if step < end:
+                return number
+        return len(self.stretches) - 1
+
+    def draw(self, index: int, stretch: Stretch) -> _Drawn:
+        """View `index` of the training."""
+        rng = np.random.default_rng([self.seed, index])
+        seed = int(rng.integers(2**62))
+        chosen = self._choose_set(rng, stretch.batch)
+        for _ in range(TRIES):
+            view = self._view(rng, chosen, stretch)
+            if len(view.masks):
+                return _Drawn(view, seed)
+        raise DataError(
+            f"{TRIES} photos drawn from {chosen.name} showed no mask between {stretch.batch.min_share:g} and "
+            f"{stretch.batch.max_share:g} of a view. Check its masks, or change min_share and max_share."
+        )
+
+    def _choose_set(self, rng: np.random.Generator, batch: BatchConfig) -> PhotoSet:
+        if not self.sets or rng.random() < batch.synthetic:
+            return SyntheticSet()
+        return self.sets[int(rng.choice(len(self.sets), p=_set_weights(self.sets, batch)))]
+
+    def _view(self, rng: np.random.Generator, photos: PhotoSet, stretch: Stretch) -> View:
+        batch = stretch.batch
+        photo = photos.photo(int(rng.integers(len(photos))), stretch.canvas)
+        wanted = rng.permutation(photo.count)[: SPARE * batch.masks_per_image]
+        masks = [photo.mask(int(i)) for i in wanted]
+        config = batch.automatic_view if photos.automatic else batch.view
+        view = make_view(rng, photo.rgb, masks, stretch.canvas, config, stride=batch.mask_stride)
+        return _usable(view, batch)
+
+    def _collate(self, drawn: Sequence[_Drawn], stretch: Stretch) -> PromptableBatch:
+        rgb = torch.from_numpy(np.stack([item.view.rgb for item in drawn])).permute(0, 3, 1, 2).float()
         pixels = (rgb - self.mean) / self.std
-        for row, view in zip(pixels, views, strict=True):
-            height, width = view.valid_hw
+        for row, item in zip(pixels, drawn, strict=True):
+            height, width = item.view.valid_hw
             row[:, height:] = 0
             row[:, :, width:] = 0
-        counts = torch.tensor([len(view.masks) for view in views])
-        masks = torch.from_numpy(np.concatenate([view.masks for view in views]))
-        return PromptableBatch(pixels, masks, torch.repeat_interleave(torch.arange(len(views)), counts))
+        counts = tuple(len(item.view.masks) for item in drawn)
+        return PromptableBatch(
+            pixels.contiguous(memory_format=torch.channels_last),
+            torch.from_numpy(np.concatenate([item.view.masks for item in drawn])),
+            torch.repeat_interleave(torch.arange(len(drawn)), torch.tensor(counts)),
+            tuple(item.seed for item in drawn),
+            counts,
+            stretch.simulation,
+        )
 
-    def _draw_view(self) -> View:
-        names = [n for n in self.config.weights if n == SYNTHETIC or self.by_pack.get(n)]
-        weights = np.array([self.config.weights[n] for n in names])
-        name = str(self.rng.choice(names, p=weights / weights.sum()))
-        for _ in range(20):
-            view = self._keep_usable(self._view_of(name))
-            if len(view.masks):
-                return view
-        return self._keep_usable(self._view_of(SYNTHETIC))
 
-    def _view_of(self, name: str) -> View:
-        config = self.config
-        if name == SYNTHETIC:
-            scene = synthetic_scene(self.rng, config.canvas)
-            return make_view(self.rng, scene.rgb, self._some(scene.masks), config.canvas, config.view)
-        photos = self.by_pack[name]
-        photo = photos[int(self.rng.integers(len(photos)))]
-        chosen = self.rng.permutation(len(photo.rles))[: 2 * config.masks_per_image]
-        masks = [photo.mask(int(index)) for index in chosen]
-        return make_view(self.rng, self.cache.rgb(photo), masks, config.canvas, config.view)
+def _set_weights(sets: Sequence[PhotoSet], batch: BatchConfig) -> NDArray[np.float64]:
+    named = [batch.weights[s.name] for s in sets if s.name in batch.weights]
+    if not named:
+        weights = np.array([len(s) for s in sets], dtype=np.float64)
+    else:
+        mean = float(np.mean(named))
+        weights = np.array([batch.weights.get(s.name, mean) for s in sets], dtype=np.float64)
+    return np.asarray(weights / weights.sum())
 
-    def _some(self, masks: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
-        return [masks[i] for i in self.rng.permutation(len(masks))[: 2 * self.config.masks_per_image]]
 
-    def _keep_usable(self, view: View) -> View:
-        share = view.masks.mean(axis=(1, 2))
-        solid = (view.masks > 0.5).any(axis=(1, 2))
-        usable = (share >= self.config.min_share) & (share <= self.config.max_share) & solid
-        return View(view.rgb, view.valid_hw, view.masks[usable][: self.config.masks_per_image])
+def _usable(view: View, batch: BatchConfig) -> View:
+    """The masks within the size limits, as many as wanted."""
+    if not len(view.masks):
+        return view
+    cells = view.valid_hw[0] * view.valid_hw[1] / batch.mask_stride**2
+    share = view.masks.sum(axis=(1, 2)) / cells
+    solid = (view.masks > 0.5).any(axis=(1, 2))
+    usable = (share >= batch.min_share) & (share <= batch.max_share) & solid
+    return View(view.rgb, view.valid_hw, view.masks[usable][: batch.masks_per_image])

@@ -8,21 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, kw_only=True)
-class ViewConfig:
-    """How far a training view may stray from the photo."""
-
-    whole: float = 0.4
-    """Chance that the view is the whole photo, as in prediction."""
-    min_side: float = 0.35
-    """Smallest side of a crop, as a share of the photo's shorter side."""
-    flip: float = 0.5
-    """Chance of a mirror image."""
-    colour: float = 0.8
-    """Chance of a change of brightness, contrast, saturation and hue."""
-    grey: float = 0.08
-    """Chance that colour is taken away."""
+from segany.transforms.config import ViewConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +18,7 @@ class View:
     Attributes:
         rgb: (S, S, 3) uint8 canvas; outside `valid_hw` it holds nothing.
         valid_hw: filled part of the canvas, pixels.
-        masks: (N, S/4, S/4) float32 in [0, 1], the share of each low-res cell that the mask covers.
+        masks: (N, S/t, S/t) float32 in [0, 1], the share of each cell of t canvas pixels that the mask covers.
     """
 
     rgb: NDArray[np.uint8]
@@ -40,17 +26,43 @@ class View:
     masks: NDArray[np.float32]
 
 
-def random_window(rng: np.random.Generator, size_hw: tuple[int, int], config: ViewConfig) -> tuple[int, int, int, int]:
-    """XYXY crop in pixels of the photo: all of it, or a random rectangle."""
+@dataclass(frozen=True)
+class Window:
+    """The part of a photo that a view shows, and how large.
+
+    Attributes:
+        crop_xyxy: whole pixels of the photo.
+        scale: canvas pixels per pixel of the photo.
+    """
+
+    crop_xyxy: tuple[int, int, int, int]
+    scale: float
+
+
+def random_window(rng: np.random.Generator, size_hw: tuple[int, int], canvas: int, config: ViewConfig) -> Window:
+    """All of a photo, a random rectangle of it that fills the canvas, or a jittered scale cut to the canvas."""
     height, width = size_hw
+    if config.jitter is not None:
+        return _jittered(rng, size_hw, canvas, config.jitter)
     if rng.random() < config.whole:
-        return 0, 0, width, height
+        return Window((0, 0, width, height), canvas / max(height, width))
     side = min(height, width) * np.exp(rng.uniform(np.log(config.min_side), 0.0))
     aspect = np.exp(rng.uniform(-0.3, 0.3))
-    w = int(np.clip(side * aspect, 8, width))
-    h = int(np.clip(side / aspect, 8, height))
-    x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-    return x, y, x + w, y + h
+    w = int(np.clip(side * aspect, min(8, width), width))
+    h = int(np.clip(side / aspect, min(8, height), height))
+    return Window(_placed(rng, size_hw, (h, w)), canvas / max(w, h))
+
+
+def _jittered(rng: np.random.Generator, size_hw: tuple[int, int], canvas: int, scales: tuple[float, float]) -> Window:
+    """Source: Simple copy-paste (arXiv 2012.07177), large-scale jitter."""
+    scale = rng.uniform(*scales) * canvas / max(size_hw)
+    seen_hw = (min(size_hw[0], max(1, int(canvas / scale))), min(size_hw[1], max(1, int(canvas / scale))))
+    return Window(_placed(rng, size_hw, seen_hw), scale)
+
+
+def _placed(rng: np.random.Generator, size_hw: tuple[int, int], crop_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    x, y = (int(rng.integers(0, size_hw[axis] - crop_hw[axis] + 1)) for axis in (1, 0))
+    return x, y, x + crop_hw[1], y + crop_hw[0]
 
 
 def jitter_colour(rng: np.random.Generator, rgb: NDArray[np.uint8], config: ViewConfig) -> NDArray[np.uint8]:
@@ -74,6 +86,8 @@ def make_view(
     masks: list[NDArray[np.bool_]],
     canvas: int,
     config: ViewConfig,
+    *,
+    stride: int = 4,
 ) -> View:
     """Crop, flip, jitter and fit a photo to the canvas, masks along with it.
 
@@ -81,20 +95,31 @@ def make_view(
         rng: source of randomness.
         rgb: (H, W, 3) uint8.
         masks: (H, W) bool each.
-        canvas: S, pixels, a multiple of 4.
+        canvas: S, pixels, a multiple of the stride.
         config: how far to go.
+        stride: t, canvas pixels per cell of the masks; the decoder's own logits have 4.
     """
-    x0, y0, x1, y1 = random_window(rng, rgb.shape[:2], config)
-    scale = canvas / max(x1 - x0, y1 - y0)
-    width, height = (max(4, round((b - a) * scale / 4) * 4) for a, b in ((x0, x1), (y0, y1)))
+    window = random_window(rng, rgb.shape[:2], canvas, config)
+    x0, y0, x1, y1 = window.crop_xyxy
+    width, height = (_side(b - a, window.scale, canvas, stride) for a, b in ((x0, x1), (y0, y1)))
     flip = rng.random() < config.flip
     out = np.zeros((canvas, canvas, 3), np.uint8)
-    shrunk = cv2.resize(rgb[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
-    resized = jitter_colour(rng, np.asarray(shrunk, np.uint8), config)
+    resized = cv2.resize(rgb[y0:y1, x0:x1], (width, height), interpolation=_method(window.scale))
+    resized = jitter_colour(rng, np.asarray(resized, np.uint8), config)
     out[:height, :width] = resized[:, ::-1] if flip else resized
-    low = np.zeros((len(masks), canvas // 4, canvas // 4), np.float32)
+    low = np.zeros((len(masks), canvas // stride, canvas // stride), np.float32)
+    size = (width // stride, height // stride)
     for index, mask in enumerate(masks):
         crop = mask[y0:y1, x0:x1].astype(np.float32)
-        small = cv2.resize(crop, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
-        low[index, : height // 4, : width // 4] = small[:, ::-1] if flip else small
+        small = cv2.resize(crop, size, interpolation=_method(window.scale / stride))
+        low[index, : size[1], : size[0]] = small[:, ::-1] if flip else small
     return View(out, (height, width), low)
+
+
+def _side(length: int, scale: float, canvas: int, stride: int) -> int:
+    """Canvas pixels of a length of the photo, whole cells."""
+    return min(canvas, max(stride, round(length * scale / stride) * stride))
+
+
+def _method(scale: float) -> int:
+    return cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR
