@@ -81,29 +81,30 @@ def run_local(
         image_progress: handed to the source.
         cancelled: asked between images and by the source.
     """
-    report = RunReport()
-    for number, item in enumerate(items):
+    report = RunReport(skipped=[item for item in items if writer.target(out_dir, item.stem).exists()])
+    there = {item.stem for item in report.skipped}
+    todo = [item for item in items if item.stem not in there]
+    if progress is not None:
+        progress(len(there), len(items))
+    for number, item in enumerate(todo, len(there) + 1):
         check_cancelled(cancelled)
-        if writer.target(out_dir, item.stem).exists():
-            report.skipped.append(item)
+        try:
+            rgb, record = _segment(item, source, image_progress, cancelled)
+        except Cancelled:
+            raise
+        except (SeganyError, OSError, MemoryError) as error:
+            reason = str(error) or type(error).__name__
+            report.failed.append((item, reason))
+            if on_failure is not None:
+                on_failure(item, reason)
         else:
-            try:
-                rgb, record = _segment(item, source, image_progress, cancelled)
-            except Cancelled:
-                raise
-            except (SeganyError, OSError, MemoryError) as error:
-                reason = str(error) or type(error).__name__
-                report.failed.append((item, reason))
-                if on_failure is not None:
-                    on_failure(item, reason)
-            else:
-                if before_write is not None:
-                    before_write(item, rgb, record)
-                report.written += writer.write(record, out_dir, item.stem)
-                report.done.append(item)
-                report.masks += len(record.annotations)
+            if before_write is not None:
+                before_write(item, rgb, record)
+            report.written += writer.write(record, out_dir, item.stem)
+            report.done.append(item)
+            report.masks += len(record.annotations)
         if progress is not None:
-            progress(number + 1, len(items))
+            progress(number, len(items))
     report.written += writer.finish(out_dir)
     return report
 

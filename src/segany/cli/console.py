@@ -46,7 +46,7 @@ def clock(seconds: float) -> str:
 class Bar:
     """Progress of long work: a bar on a terminal, a plain line now and then elsewhere.
 
-    Its estimate is the mean of the finished steps of this run, and is left out before the first one.
+    Its estimate is the mean of the steps since the first update, and is left out before there is one.
     """
 
     def __init__(self, title: str, total: int | None = None) -> None:
@@ -88,10 +88,12 @@ class Bar:
             return
         now = time.monotonic()
         if self._first is None:
-            self._first = done
+            self._first, self._start = done, now
         if now - self._last_line < LINE_EVERY_S or not self.total:
             return
         self._last_line = now
+        if done >= self.total:
+            return
         steps = done - self._first
         left = f", about {clock((now - self._start) / steps * (self.total - done))} left" if steps > 0 else ""
         say(f"{self.title}: {done} of {self.total}{left}")

@@ -109,6 +109,7 @@ def demo(
 
     tiles: list[tuple[NDArray[np.uint8], str]] = []
     with Bar("photos", len(PHOTOS)) as bar:
+        bar.update(0)
         for number, photo in enumerate(PHOTOS, 1):
             tiles += one_photo(photo, predictor, output, points_per_side, bar)
             bar.update(number)
@@ -137,7 +138,7 @@ def one_photo(
     rgb = read_image(loaded[0] if isinstance(loaded, tuple) else loaded)
     embedding = predictor.encode(rgb)
     tiles = [(rgb, photo.name)]
-    style = OverlayStyle(enlarge_to=960, dim=0.4)
+    style = OverlayStyle(enlarge_to=960, dim=0.45, alpha=0.35)
     for number, prompted in enumerate(photo.prompts, 1):
         result = predictor.decode(embedding, **prompted.arguments())
         picture = draw_overlay(rgb, [result.masks[int(result.best)]], style=style, **prompted.arguments())

@@ -60,9 +60,12 @@ def everything(
         Parameter(name="--format", help="sa1b: one JSON per image; coco: one dataset; png: one per mask."),
     ] = "sa1b",
     preset: Annotated[
-        Literal["reference", "sa1b"],
-        Parameter(help="reference: the usual defaults; sa1b: the dataset's, with 20 crops."),
-    ] = "reference",
+        Literal["reference", "sa1b"] | None,
+        Parameter(
+            help="reference: the released defaults; sa1b: the dataset's, with 20 crops. Left out: the released "
+            "defaults with the thresholds that the weights recommend."
+        ),
+    ] = None,
     overlay: Annotated[bool, Parameter(help="Also write a picture with the masks drawn in.")] = True,
     overwrite: Annotated[bool, Parameter(help="Make again what is there already.", negative="")] = False,
     knobs: Knobs | None = None,
@@ -114,14 +117,15 @@ def everything(
     return 1 if report.failed else 0
 
 
-def make_generator(options: ModelOptions, preset: str, settings: dict[str, Any]) -> AutomaticMaskGenerator:
+def make_generator(options: ModelOptions, preset: str | None, settings: dict[str, Any]) -> AutomaticMaskGenerator:
     """The mask source these options describe."""
-    from dataclasses import replace
-
-    from segany.predict.automatic.config import PRESETS
+    from segany.predict.automatic.config import PRESETS, SweepConfig
     from segany.predict.automatic.generator import AutomaticMaskGenerator
 
-    return AutomaticMaskGenerator(options.predictor(), replace(PRESETS[preset], **settings))
+    if preset is None:
+        return AutomaticMaskGenerator(options.predictor(), **settings)
+    config = SweepConfig.of(**{**PRESETS[preset].to_dict(), **settings})
+    return AutomaticMaskGenerator(options.predictor(), config)
 
 
 def forget(items: Any, output: Path, writer: Any) -> None:

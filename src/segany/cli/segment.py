@@ -153,7 +153,7 @@ def _write(
             name = target if len(chosen) == 1 else target.with_name(f"{target.stem}_{index}{target.suffix}")
             picture = cut_out(rgb, candidate.mask, feather=feather) if cutout else candidate.mask
             written.append(save_picture(name, picture))
-    style = OverlayStyle(dim=0.35)
+    style = OverlayStyle(dim=0.45, alpha=0.35)
     if cutout:
         return written
     overlay = draw_overlay(rgb, [candidate.mask for candidate in chosen], style=style, **prompts)

@@ -54,7 +54,7 @@ def test_every_image_is_written_with_its_size_and_name(photos: Path, tmp_path: P
         progress=lambda done, total: seen.append((done, total)),
     )
     assert (len(report.done), report.masks, report.failed, report.skipped) == (3, 3, [], [])
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     record = read_sa1b(out / "sub" / "c.json")
     assert (record.file_name, record.size_hw, record.annotations[0].area) == ("c.png", (10, 22), 110)
 

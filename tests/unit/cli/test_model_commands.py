@@ -171,6 +171,33 @@ def test_knobs_are_the_generators() -> None:
     assert {"reference", "sa1b"} == set(PRESETS)
 
 
+def test_weights_may_recommend_thresholds(run: Run, photo: Path, toy: Path) -> None:
+    from segany.modeling.checkpoints.load import load_model
+    from segany.modeling.checkpoints.save import save_model
+
+    loaded = load_model(toy)
+    lenient = {"automatic": {"points_per_side": 3, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}}
+    save_model(loaded.model.state_dict(), loaded.config, "lenient.safetensors", metadata=lenient)
+    assert run("everything", photo, "-o", "asked", "--model", "lenient.safetensors").code == 0
+    assert run("everything", photo, "-o", "given", "--model", toy, *KEEP_ALL).code == 0
+    assert len(read_sa1b(Path("asked/photo.json")).annotations) > 0
+    assert read_sa1b(Path("asked/photo.json")) == read_sa1b(Path("given/photo.json"))
+    words = ("--preset", "reference", "--points-per-side", "2", "--model", "lenient.safetensors")
+    assert run("everything", photo, "-o", "strict", *words).code == 0
+    assert not read_sa1b(Path("strict/photo.json")).annotations
+
+
+def test_a_damaged_recommendation_is_answered(run: Run, photo: Path, toy: Path) -> None:
+    from segany.modeling.checkpoints.load import load_model
+    from segany.modeling.checkpoints.save import save_model
+
+    loaded = load_model(toy)
+    save_model(loaded.model.state_dict(), loaded.config, "bad.safetensors", metadata={"automatic": "[3"})
+    said = run("everything", photo, "-o", "out", "--model", "bad.safetensors")
+    assert said.code == 2
+    assert "automatic" in said.err and not Path("out").exists()
+
+
 def test_bad_knobs_are_answered(run: Run, photo: Path, toy: Path) -> None:
     for knob, value in [("--points-per-side", "0"), ("--points-per-batch", "-1"), ("--crop-n-layers", "-1")]:
         said = run("everything", photo, "-o", "out", "--model", toy, knob, value)
@@ -237,14 +264,16 @@ def test_doctor_sees_a_broken_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "pip uninstall torchvision" in finding.state
 
 
-def test_demo_writes_pictures_and_records_of_every_photo(run: Run, toy: Path) -> None:
-    from segany.cli.demo import PHOTOS
+def test_demo_writes_pictures_and_records_of_every_photo(run: Run, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import segany.cli.demo as module
 
+    assert len(module.PHOTOS) >= 3
+    photos = module.PHOTOS[::3]
+    monkeypatch.setattr(module, "PHOTOS", photos)
     said = run("demo", "-o", "shown", "--points-per-side", "2", "--model", toy)
     assert said.code == 0, said.err
     assert said.out.strip() == "shown/index.png"
-    assert len(PHOTOS) >= 3
-    for photo in PHOTOS:
+    for photo in photos:
         assert read_sa1b(Path("shown") / f"{photo.name}.json").file_name == f"{photo.name}.png"
         for kind in ("prompt1", "everything"):
             assert read_image(Path("shown") / f"{photo.name}_{kind}.png").shape[2] == 3

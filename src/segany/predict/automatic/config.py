@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -136,3 +138,20 @@ PRESETS: dict[str, SweepConfig] = {
     ),
 }
 """`reference`: the released generator's defaults. `sa1b`: the generator that made the paper's data set."""
+
+
+def recommended_knobs(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Knobs that a model's weights ask for: a JSON object under `automatic` in their metadata, for example thresholds
+    that suit a small model. The released weights ask for none.
+
+    Raises:
+        OptionError: the metadata holds something else there.
+    """
+    text = metadata.get("automatic", "{}")
+    try:
+        knobs = json.loads(text)
+    except ValueError:
+        knobs = None
+    if not isinstance(knobs, dict):
+        raise OptionError(f"`automatic` in a model's metadata must be a JSON object of knobs; got {text[:80]!r}.")
+    return knobs

@@ -14,7 +14,7 @@ from segany.core.progress import CancelCheck, Progress, check_cancelled
 from segany.geometry.crops import crop_boxes
 from segany.geometry.grids import layered_grids
 from segany.predict.automatic.candidates import Box, Candidates
-from segany.predict.automatic.config import SweepConfig
+from segany.predict.automatic.config import SweepConfig, recommended_knobs
 from segany.predict.automatic.merge import clean_up, merge_crops, merge_within_crop
 from segany.predict.automatic.sweep import CropSweep
 from segany.predict.embedding import ImageEmbedding
@@ -29,7 +29,7 @@ class AutomaticMaskGenerator:
 
     Args:
         predictor: any predictor.
-        config: all knobs at once; None takes the reference's defaults.
+        config: all knobs at once; None takes the reference's defaults and what the weights recommend.
         **knobs: single knobs of `SweepConfig` instead of `config`.
 
     Raises:
@@ -45,7 +45,7 @@ class AutomaticMaskGenerator:
                 "Use dataclasses.replace(config, …)."
             )
         self.predictor = predictor
-        self.config = config or SweepConfig.of(**knobs)
+        self.config = config or SweepConfig.of(**{**recommended_knobs(predictor.metadata), **knobs})
 
     @property
     def fingerprint(self) -> str:
