@@ -264,6 +264,6 @@ def _check_one_prompt(point_coords: Any, point_labels: Any, box: Any, mask_input
     ]
     if wrong:
         raise PromptError(
-            "predict takes one prompt: point_coords (N, 2) with one label per point, box (4,), mask_input (1, h, w); got "
-            f"{', '.join(wrong)}. For several prompts use predict_torch, or Predictor.decode."
+            "predict takes one prompt: point_coords (N, 2) with one label per point, box (4,), mask_input (1, h, w); "
+            f"got {', '.join(wrong)}. For several prompts use predict_torch, or Predictor.decode."
         )
