@@ -1,6 +1,6 @@
 """Recompute every number of README's table: the embedded model against methods that need no learning.
 
-    python benchmarks/tiny_vs_baselines.py --data FOLDER_OF_PACKS [--limit 5] [--readme README.md]
+    python benchmarks/tiny_vs_baselines.py --data FOLDER_OF_PACKS [--limit 5] [--readme README.md] [--stamp WEIGHTS]
 
 Same masks, same run, held-out images only. One core, one thread; equal inputs give equal numbers. By default all
 held-out images of the five packs and at most 4 masks of each image, drawn by a fixed seed.
@@ -32,6 +32,7 @@ from segany.evaluation.report import (
 )
 from segany.evaluation.sampling import SampleConfig
 from segany.recipes.evaluate import PointsResult, points
+from segany.recipes.weights import stamp_scores
 
 RESULTS = Path(__file__).resolve().parent / "results"
 README_SCORES = (
@@ -60,6 +61,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for NAME.json, NAME.md and the plots")
     parser.add_argument("--name", default="tiny_points", help="of the files")
     parser.add_argument("--readme", type=Path, help=f"page whose <!-- {MARKER}:start/end --> table is replaced")
+    parser.add_argument("--stamp", type=Path, help="weights file whose metadata gets the scores")
     options = parser.parse_args(words)
     if options.data is None:
         parser.error("--data is needed: the folder that holds the packs (or set SEGANY_SHARED)")
@@ -121,6 +123,8 @@ def write(result: PointsResult, options: argparse.Namespace) -> list[Path]:
         table = to_markdown(result.summaries, README_SCORES, intervals=False)
         atomic_write_text(options.readme, fill_marked(options.readme.read_text(encoding="utf-8"), MARKER, table))
         names.append(options.readme)
+    if options.stamp is not None:
+        names.append(stamp_scores(options.stamp, result.report))
     return names
 
 
