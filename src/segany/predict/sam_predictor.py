@@ -41,7 +41,7 @@ class ResizeLongestSide:
 
     def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 → resized (h, w, 3) uint8."""
-        return resize_longest_side(image, self.target_length)
+        return np.array(resize_longest_side(image, self.target_length))
 
     def apply_coords(self, coords: Array, original_size: tuple[int, int]) -> Array:
         """(…, 2) original pixels → resized pixels."""
