@@ -43,7 +43,7 @@ def publish(source: str | Path, target: str | Path, about: Mapping[str, Any]) ->
 
 
 def stamp_scores(path: str | Path, report: Mapping[str, Any]) -> Path:
-    """Write the scores of an evaluation into a weights file's metadata; tensors and fingerprint stay as they are.
+    """Write the scores of an evaluation into a weights file's metadata.
 
     Args:
         path: the safetensors file.
@@ -52,13 +52,26 @@ def stamp_scores(path: str | Path, report: Mapping[str, Any]) -> Path:
     Raises:
         CheckpointError: not one of our files.
     """
+    scores = {"packs": report["packs"], "sample": report["about"]["sample"]}
+    return stamp(path, scores=json.dumps(scores, sort_keys=True))
+
+
+def stamp(path: str | Path, **texts: str) -> Path:
+    """Set entries of a weights file's metadata; tensors and fingerprint stay as they are.
+
+    Args:
+        path: the safetensors file.
+        **texts: entries to set, for example `automatic`: recommended knobs of automatic masks, as JSON.
+
+    Raises:
+        CheckpointError: not one of our files.
+    """
     stored = read_state(path)
     if stored.config is None:
         raise CheckpointError(
-            f"scores go into files with a config in their metadata; {path} has none. Convert it first: "
+            f"a stamp goes into files with a config in their metadata; {path} has none. Convert it first: "
             "`segany models convert`."
         )
-    scores = {"packs": report["packs"], "sample": report["about"]["sample"]}
-    metadata = {**stored.metadata, "scores": json.dumps(scores, sort_keys=True)}
+    metadata = {**stored.metadata, **texts}
     metadata.pop("config", None)
     return save_model(stored.tensors, stored.config, path, metadata=metadata)

@@ -50,5 +50,5 @@ def test_scores_change_the_metadata_and_nothing_else(trained: Path, tmp_path: Pa
 
 def test_scores_need_one_of_our_files(tmp_path: Path) -> None:
     save_official(build_model(TOY).state_dict(), tmp_path / "bare.pth")
-    with pytest.raises(CheckpointError, match=r"config in their metadata.*segany models convert"):
+    with pytest.raises(CheckpointError, match=r"with a config in their metadata.*segany models convert"):
         stamp_scores(tmp_path / "bare.pth", REPORT)
