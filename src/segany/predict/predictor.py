@@ -175,7 +175,7 @@ class Predictor:
         """
         images, prompts = [], []
         for image, prompt in pairs:
-            self._check(image)
+            self.check(image)
             images.append(image)
             prompts.append(prompt if isinstance(prompt, Prompt) else _prompt_of(prompt))
         rows = [rows_of(prompt, image.frame) for image, prompt in zip(images, prompts, strict=True)]
@@ -211,7 +211,13 @@ class Predictor:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
-    def _check(self, image: ImageEmbedding) -> None:
+    def check(self, image: ImageEmbedding) -> None:
+        """Refuse an embedding that another model made.
+
+        Raises:
+            PromptError: it is no embedding.
+            EmbeddingError: its model or its canvas is another.
+        """
         if not isinstance(image, ImageEmbedding):
             raise PromptError(
                 f"decode needs an ImageEmbedding; got {type(image).__name__}. Encode the photo first: "
@@ -221,6 +227,12 @@ class Predictor:
             raise EmbeddingError(
                 f"the embedding must come from this model ({self.fingerprint[:12]}…); it comes from "
                 f"{image.fingerprint[:12]}…. Encode the photo again with this predictor."
+            )
+        canvas, low_res = self.config.canvas, self.config.low_res
+        if (image.frame.canvas, image.frame.low_res) != (canvas, low_res):
+            raise EmbeddingError(
+                f"the embedding must lie on this model's canvas of {canvas} with low-res side {low_res}; got "
+                f"{image.frame.canvas} and {image.frame.low_res}. Encode the photo again with this predictor."
             )
 
     def _decode_rows(self, rows: list[tuple[ImageEmbedding, PromptRow]]) -> tuple[Tensor, Tensor]:
@@ -247,7 +259,9 @@ class Predictor:
         chosen = tuple(range(1, low_res.shape[1])) if prompt.wants_candidates else (0,)
         low_res, iou = low_res[:, chosen], iou[:, chosen]
         upscaler = Upscaler(image.frame)
-        masks = np.stack([np.stack([upscaler.mask(one, self.config.mask_threshold) for one in row]) for row in low_res])
+        masks = np.zeros((*low_res.shape[:2], *image.size_hw), np.bool_)
+        for index in np.ndindex(*low_res.shape[:2]):
+            upscaler.mask(low_res[index], self.config.mask_threshold, out=masks[index])
         quality, logits = iou.numpy(), low_res.numpy()
         best = quality.argmax(axis=1)
         if prompt.count is None:

@@ -21,14 +21,16 @@ from segany.geometry.frames import Frame
 
 Window = tuple[int, int, int, int]
 """Rows y0:y1 and columns x0:x1 of the original photo, as (y0, y1, x0, x1)."""
+STRIP_PIXELS = 1 << 24
+"""Logits held at once while a mask is made; bounds memory on large photos, changes no mask."""
 
 
 def _axis_matrix(low_res: int, canvas: int, cut: int, original: int, device: torch.device) -> Tensor:
-    """(original, low_res): how each original row is mixed from low-res rows."""
-    impulses = torch.eye(low_res, device=device).unsqueeze(0)
+    """(original, low_res): how each original row is mixed from low-res rows; made in double precision."""
+    impulses = torch.eye(low_res, dtype=torch.float64).unsqueeze(0)
     on_canvas = functional.interpolate(impulses, canvas, mode="linear", align_corners=False)
     mixed = functional.interpolate(on_canvas[..., :cut], original, mode="linear", align_corners=False)
-    return mixed.squeeze(0).T.contiguous()
+    return mixed.squeeze(0).T.contiguous().float().to(device)
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,12 @@ class Upscaler:
             return (rows @ low_res) @ columns.T
         return rows @ (low_res @ columns.T)
 
-    def mask(self, low_res: Tensor, threshold: float) -> NDArray[np.bool_]:
-        """(h, w) logits → (H, W) bool, strictly above the threshold."""
-        mask = np.zeros(self.frame.original_hw, np.bool_)
-        y0, y1, x0, x1 = window = self.window(low_res, threshold)
-        if y1 > y0:
-            mask[y0:y1, x0:x1] = (self.logits(low_res, window) > threshold).cpu().numpy()
+    def mask(self, low_res: Tensor, threshold: float, out: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """(h, w) logits → (H, W) bool, strictly above the threshold; written into `out`, all False, when given."""
+        mask = np.zeros(self.frame.original_hw, np.bool_) if out is None else out
+        y0, y1, x0, x1 = self.window(low_res, threshold)
+        strip = max(1, STRIP_PIXELS // max(1, x1 - x0))
+        for top in range(y0, y1, strip):
+            bottom = min(top + strip, y1)
+            mask[top:bottom, x0:x1] = (self.logits(low_res, (top, bottom, x0, x1)) > threshold).cpu().numpy()
         return mask

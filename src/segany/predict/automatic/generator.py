@@ -135,8 +135,9 @@ class AutomaticMaskGenerator:
                 f"expected one embedding per crop, {len(crops)}; got {len(embeddings)}. Make them with embed(image)."
             )
         for embedding, (x0, y0, x1, y1) in zip(embeddings, crops, strict=True):
-            if embedding.size_hw != (y1 - y0, x1 - x0) or embedding.fingerprint != self.predictor.fingerprint:
+            self.predictor.check(embedding)
+            if embedding.size_hw != (y1 - y0, x1 - x0):
                 raise EmbeddingError(
-                    f"expected an embedding of {(y1 - y0, x1 - x0)} by model {self.predictor.fingerprint[:12]}…; got "
-                    f"{embedding.size_hw} by {embedding.fingerprint[:12]}…. Make it with embed(image)."
+                    f"expected an embedding of a crop of {(y1 - y0, x1 - x0)} pixels, (H, W); got one of "
+                    f"{embedding.size_hw}. Make them with embed(image), from the same photo."
                 )
