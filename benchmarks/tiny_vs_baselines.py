@@ -3,7 +3,7 @@
     python benchmarks/tiny_vs_baselines.py --data FOLDER_OF_PACKS [--limit 5] [--readme README.md] [--stamp WEIGHTS]
 
 Same masks, same run, held-out images only. One core, one thread; equal inputs give equal numbers. By default all
-held-out images of the five packs and at most 4 masks of each image, drawn by a fixed seed.
+held-out images of the five packs and at most 3 masks of each image, drawn by a fixed seed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="tiny", help="name or path of the model")
     parser.add_argument("--packs", nargs="+", default=list(PACKS), choices=PACKS)
     parser.add_argument("--limit", type=int, help="at most so many images of each pack, for a quick look")
-    parser.add_argument("--masks-per-image", type=int, default=4)
+    parser.add_argument("--masks-per-image", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the choice of images and masks")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for NAME.json, NAME.md and the plots")
     parser.add_argument("--name", default="tiny_points", help="of the files")

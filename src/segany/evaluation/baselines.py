@@ -33,12 +33,16 @@ class BaselineConfig:
     """Felzenszwalb's smallest segment, pixels."""
     grabcut_iterations: int = 5
     """Rounds of GrabCut; 0 leaves it out."""
+    grabcut_least: float = 0.05
+    """Share of the box that GrabCut must find, in [0, 1]; less counts as nothing, and the box stands in."""
 
     def __post_init__(self) -> None:
         if self.scale not in self.scales:
             raise OptionError(f"scale must be one of scales {self.scales}; got {self.scale}.")
         if self.grabcut_iterations < 0:
             raise OptionError(f"grabcut_iterations must be 0 or more; got {self.grabcut_iterations}.")
+        if not 0 <= self.grabcut_least <= 1:
+            raise OptionError(f"grabcut_least must be in [0, 1]; got {self.grabcut_least}. The usual: 0.05.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,9 @@ class BaselineScorer:
             "felzenszwalb_oracle": iou.max(axis=1),
         }
         if self.config.grabcut_iterations:
-            cut = np.stack([grabcut(rgb, box, self.config.grabcut_iterations) for box in boxes])
+            cut = np.stack(
+                [grabcut(rgb, box, self.config.grabcut_iterations, self.config.grabcut_least) for box in boxes]
+            )
             scores["grabcut"] = candidate_iou(cut[:, None], targets)[:, 0]
         return scores
 
@@ -104,13 +110,16 @@ def segments_under(
     return np.stack([np.stack([labels == labels[y, x] for labels in maps]) for x, y in points_xy])
 
 
-def grabcut(rgb: NDArray[np.uint8], box_xyxy: NDArray[np.int64], iterations: int = 5) -> NDArray[np.bool_]:
-    """GrabCut started from a box; the filled box where it finds nothing or has no background to learn from.
+def grabcut(
+    rgb: NDArray[np.uint8], box_xyxy: NDArray[np.int64], iterations: int = 5, least: float = 0.05
+) -> NDArray[np.bool_]:
+    """GrabCut started from a box; the filled box where it finds next to nothing or has no background to learn from.
 
     Args:
         rgb: (H, W, 3) uint8.
         box_xyxy: the object's box, maximum included, pixels.
         iterations: rounds of re-estimating the colour models.
+        least: share of the box it must find. Often it shrinks to a few stray pixels, which is no answer either.
 
     Returns:
         (H, W) booleans; equal inputs give equal masks.
@@ -136,4 +145,4 @@ def grabcut(rgb: NDArray[np.uint8], box_xyxy: NDArray[np.int64], iterations: int
     except cv2.error:
         return whole
     mask: NDArray[np.bool_] = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    return mask if mask.any() else whole
+    return mask if mask.any() and mask.sum() >= least * whole.sum() else whole

@@ -50,6 +50,14 @@ def test_grabcut_falls_back_to_the_box() -> None:
     assert np.array_equal(grabcut(flat, box), filled_box(box, (20, 20))), "nothing stands out"
 
 
+def test_grabcut_that_keeps_a_speck_falls_back_too() -> None:
+    rgb = np.full((40, 40, 3), 90, np.uint8)
+    rgb[20:22, 20:22] = (255, 0, 0)
+    box = np.array([5, 5, 34, 34])
+    assert 0 < grabcut(rgb, box, least=0.0).sum() < 45
+    assert np.array_equal(grabcut(rgb, box), filled_box(box, (40, 40)))
+
+
 def test_equal_calls_give_equal_masks() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     box = np.array([8, 8, 30, 30])
@@ -72,3 +80,5 @@ def test_impossible_configs_are_errors() -> None:
         BaselineConfig(scale=50)
     with pytest.raises(OptionError, match="0 or more"):
         BaselineConfig(grabcut_iterations=-1)
+    with pytest.raises(OptionError, match=r"\[0, 1\]"):
+        BaselineConfig(grabcut_least=5)
