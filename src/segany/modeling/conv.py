@@ -6,6 +6,7 @@ B images · C channels · g grid side
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -86,14 +87,21 @@ class ConvEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels → (B, C, g, g)."""
+        embedding: Tensor = self.neck(self.trunk(pixels))
+        return embedding
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Everything before the neck: (B, 3, S, S) → (B, C, g, g)."""
         x = self.stem(pixels)
         features = []
         for index, stage in enumerate(self.stages):
             x = stage(x if index == 0 else self.downsample[index - 1](x))
             features.append(x)
+        return self.fuse(features)
+
+    def fuse(self, features: Sequence[Tensor]) -> Tensor:
+        """The four stages' outputs, brought together at stride 16: (B, C, g, g)."""
         *fine, coarse = [lateral(x) for lateral, x in zip(self.lateral, features, strict=True)]
-        fused = sum(fine[1:], start=fine[0]) + functional.interpolate(
+        return sum(fine[1:], start=fine[0]) + functional.interpolate(
             coarse, size=fine[-1].shape[-2:], mode="bilinear", align_corners=False
         )
-        embedding: Tensor = self.neck(fused)
-        return embedding

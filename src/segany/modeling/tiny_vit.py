@@ -182,11 +182,15 @@ class TinyViT(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels → (B, out_channels, S/16, S/16)."""
-        x = self.patch_embed(pixels)
+        embedding: Tensor = self.neck(self.trunk(pixels))
+        return embedding
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Everything before the neck: (B, 3, S, S) → (B, widths[-1], S/16, S/16)."""
+        x: Tensor = self.patch_embed(pixels)
         for layer in self.layers:
             x = layer(x)
-        embedding: Tensor = self.neck(x)
-        return embedding
+        return x
 
 
 def _stage(config: TinyViTConfig, index: int) -> Stage:

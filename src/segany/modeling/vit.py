@@ -230,10 +230,15 @@ class ImageEncoderViT(nn.Module):
         Raises:
             ImageError: the input is not the canvas the encoder was built for.
         """
+        embedding: Tensor = self.neck(self.trunk(pixels))
+        return embedding
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Everything before the neck: (B, 3, S, S) → (B, width, S / patch, S / patch)."""
         self._check(pixels)
         x = self.patch_embed(pixels)
         x = x + self._positions((x.shape[1], x.shape[2]))
         for block in self.blocks:
             x = block(x)
-        embedding: Tensor = self.neck(x.permute(0, 3, 1, 2))
-        return embedding
+        features: Tensor = x.permute(0, 3, 1, 2)
+        return features

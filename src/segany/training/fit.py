@@ -48,6 +48,9 @@ class Job:
     """Evaluators and sample pictures."""
     told: Callable[[Status], None] | None = None
     """Called by the main process after every step."""
+    enough: Callable[[int], bool] | None = None
+    """Asked after looks, with the finished steps, whether to end early; must answer from what the looks left on disk,
+    so that a resumed run gets the same answer."""
     board: bool = True
     """Write TensorBoard files when the library is there."""
 
@@ -107,7 +110,7 @@ class _Task(nn.Module):
 class _Run:
     def __init__(self, model: nn.Module, job: Job, out: Path, group: Processes) -> None:
         self.job, self.out, self.group = job, out, group
-        self.model = model.to(device=group.device).train()
+        self.model = training_mode(model.to(device=group.device))
         if job.loop.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_drop_path(model, job.optimizer.drop_path)
@@ -163,29 +166,42 @@ class _Run:
 
     def train(self, until: int) -> FitResult:
         began_at = saved = self.done
+        numbers: dict[str, float] | None = None
         pace = _Pace(self.job, until)
         journal = Journal(self.out, self.done, board=self.job.board, active=self.group.is_main)
         with journal, StopRequest() as stop:
-            for batches in self._batches(until):
+            for batches in self._batches(until) if not self._enough() else ():
                 began = time.monotonic()
                 line, stopped = self._update(batches, asked=stop.asked)
                 line["images_per_s"] = line.pop("images") / max(1e-9, time.monotonic() - began + self._waited)
                 self.done += 1
                 journal.step(self.done, line)
+                numbers = None
                 if self.done % self.job.loop.look_every == 0 and self.done < until:
-                    journal.look(self.done, self._look())
+                    numbers = self._look()
+                    journal.look(self.done, numbers)
                 if self.done % self.job.loop.save_every == 0 or stopped:
                     self.save()
                     saved = self.done
                 self._tell(line, until, pace)
+                if numbers is not None and self._enough():
+                    break
                 if stopped and self.done < until:
                     raise Cancelled(f"stopped after step {self.done} of {until}; the same command goes on from there.")
             if saved < self.done:
                 self.save()
-            numbers = self._look()
-            if began_at < self.done:
-                journal.look(self.done, numbers)
+            if numbers is None:
+                numbers = self._look()
+                if began_at < self.done:
+                    journal.look(self.done, numbers)
         return FitResult(self._final_state(), self.done, numbers)
+
+    def _enough(self) -> bool:
+        """Whether an earlier look said to stop; the main process reads, all hear the same."""
+        if self.job.enough is None:
+            return False
+        said = self.group.is_main and self.job.enough(self.done)
+        return float(self.group.total(torch.tensor([float(said)], device=self.group.device))) > 0
 
     def _batches(self, until: int) -> Iterator[Sequence[Batch]]:
         """This process's batches, step by step; `_waited` says how long the loop waited for the last ones."""
@@ -247,7 +263,7 @@ class _Run:
             self.model.eval()
             for hook in self.job.hooks:
                 found |= hook(moment)
-            self.model.train()
+            training_mode(self.model)
         return found
 
     def _final_state(self) -> dict[str, Tensor]:
@@ -260,6 +276,16 @@ class _Run:
         left = pace.seconds_left(self.done)
         if self.job.told is not None and self.group.is_main:
             self.job.told(Status(self.done, until, line["loss"], line["images_per_s"], left))
+
+
+def training_mode(model: nn.Module) -> nn.Module:
+    """Training mode, but for modules all of whose weights are frozen: their statistics and branches hold still."""
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+    return model
 
 
 class _Pace:
