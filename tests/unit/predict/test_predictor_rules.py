@@ -176,7 +176,7 @@ def test_logits_in_every_accepted_shape(predictor: Predictor, embedding: ImageEm
 
 def test_refining_with_the_previous_logits(predictor: Predictor, embedding: ImageEmbedding) -> None:
     first = predictor.decode(embedding, points=[(20, 30)], labels=[1])
-    again = {"points": [(20, 30), (50, 40)], "labels": [1, 0]}
+    again: dict[str, Any] = {"points": [(20, 30), (50, 40)], "labels": [1, 0]}
     with_hint = predictor.decode(embedding, **again, mask=first.low_res_logits[first.best])
     without = predictor.decode(embedding, **again)
     assert np.abs(with_hint.low_res_logits - without.low_res_logits).max() > 1e-3

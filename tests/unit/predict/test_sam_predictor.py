@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from segany.core.errors import ImageError, PromptError
-from segany.modeling.sam import Sam
 from segany.predict.predictor import Predictor
 from segany.predict.sam_predictor import ResizeLongestSide, SamPredictor
 
@@ -59,8 +58,10 @@ def test_signatures_are_the_references() -> None:
 def test_it_takes_a_model_as_the_reference_does() -> None:
     model = lively_model()
     face = SamPredictor(model)
-    assert face.model is model and face.device == torch.device("cpu")
-    assert isinstance(model, Sam) and face.transform.target_length == model.image_encoder.img_size
+    same = face.model is model
+    assert same
+    assert face.device == torch.device("cpu")
+    assert face.transform.target_length == model.image_encoder.img_size
     face.set_image(photo())
     assert face.predict(*CLICK)[0].any()
 
@@ -107,9 +108,9 @@ def test_predict_torch_on_a_batch_equals_one_by_one(face: SamPredictor) -> None:
 def test_outputs_can_enter_autograd(face: SamPredictor) -> None:
     """A head trained on embeddings or logits is what people do next."""
     weight = torch.ones((), requires_grad=True)
-    (face.get_image_embedding() * weight).sum().backward()
+    torch.autograd.backward((face.get_image_embedding() * weight).sum())
     low_res = face.predict_torch(None, None, torch.tensor([[1.0, 1, 99, 99]]))[2]
-    (low_res * weight).sum().backward()
+    torch.autograd.backward((low_res * weight).sum())
     assert weight.grad is not None and torch.isfinite(weight.grad)
 
 

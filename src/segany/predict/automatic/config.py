@@ -36,7 +36,7 @@ class SweepConfig:
     crop_n_points_downscale_factor: int = 1
     """Layer i uses points_per_side / factor^i clicks along each crop edge."""
     point_grids: tuple[tuple[tuple[float, float], ...], ...] | None = None
-    """Instead of points_per_side: per layer, the x, y of every click in [0, 1] of the crop."""
+    """Instead of points_per_side: per layer, x, y of every click in [0, 1] of the crop; lists and arrays will do."""
     min_mask_region_area: int = 0
     """Holes and islands smaller than this many pixels are removed; 0 leaves masks as they are."""
     drop_small_masks: bool = False
@@ -49,6 +49,7 @@ class SweepConfig:
     """At the end, a mask more than this share of whose pixels lie in a better one is dropped; 0 is off."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "point_grids", _as_tuples(self.point_grids))
         problems = [problem for problem in _problems(self) if problem]
         if problems:
             raise OptionError("; ".join(problems))
@@ -66,7 +67,10 @@ class SweepConfig:
         """
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(knobs) - known):
-            raise OptionError(f"automatic masks take the knobs {', '.join(sorted(known))}; got {', '.join(unknown)}.")
+            raise OptionError(
+                f"automatic masks take the knobs {', '.join(sorted(known))}; got {', '.join(unknown)}. "
+                "Rename or remove it."
+            )
         return cls(**knobs)
 
 
@@ -88,8 +92,21 @@ def _problems(c: SweepConfig) -> list[str]:
         _real("max_area_share", c.max_area_share, 0, 1),
         _real("mask_nms_thresh", c.mask_nms_thresh, 0, 1),
         _real("containment_thresh", c.containment_thresh, 0, 1),
+        "" if isinstance(c.drop_small_masks, bool) else _flag("drop_small_masks", c.drop_small_masks),
         _grids(c),
     ]
+
+
+def _as_tuples(grids: Any) -> Any:
+    """Nested sequences or arrays of x, y as tuples; anything else as one empty grid, which the checks refuse."""
+    try:
+        return None if grids is None else tuple(tuple((float(x), float(y)) for x, y in grid) for grid in grids)
+    except (TypeError, ValueError):
+        return ((),)
+
+
+def _flag(name: str, value: Any) -> str:
+    return f"{name} must be True or False; got {value!r}. Change it."
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> str:
@@ -117,13 +134,14 @@ def _grids(c: SweepConfig) -> str:
                 f"{side} / {factor}^{layer}. Lower the factor or the layers."
             )
         return ""
-    if len(c.point_grids) < c.crop_n_layers + 1:
-        return (
-            f"point_grids needs a grid per layer, {c.crop_n_layers + 1}; got {len(c.point_grids)}. Add grids or lower "
-            "crop_n_layers."
-        )
     if any(not grid or not all(0 <= v <= 1 for point in grid for v in point) for grid in c.point_grids):
         return "point_grids must hold x, y in [0, 1], at least one per layer; got others. Divide pixels by the size."
+    layers = c.crop_n_layers if isinstance(c.crop_n_layers, int) else 0
+    if len(c.point_grids) < layers + 1:
+        return (
+            f"point_grids needs a grid per layer, {layers + 1}; got {len(c.point_grids)}. Add grids or lower "
+            "crop_n_layers."
+        )
     return ""
 
 

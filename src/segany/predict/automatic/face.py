@@ -48,9 +48,6 @@ class SamAutomaticMaskGenerator:
         if output_mode not in OUTPUT_MODES:
             raise OptionError(f"output_mode must be one of {', '.join(OUTPUT_MODES)}; got {output_mode!r}.")
         predictor = Predictor(model, device=str(model.device), dtype="float32") if isinstance(model, Sam) else model
-        grids = (
-            None if point_grids is None else tuple(tuple((float(x), float(y)) for x, y in grid) for grid in point_grids)
-        )
         self.output_mode: OutputMode = output_mode
         self.generator = AutomaticMaskGenerator(
             predictor,
@@ -64,7 +61,7 @@ class SamAutomaticMaskGenerator:
             crop_nms_thresh=crop_nms_thresh,
             crop_overlap_ratio=crop_overlap_ratio,
             crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-            point_grids=grids,
+            point_grids=point_grids,
             min_mask_region_area=min_mask_region_area,
         )
         self.predictor = predictor
