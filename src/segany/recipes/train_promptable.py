@@ -11,7 +11,7 @@ import torch
 
 from segany.core.files import cache_dir
 from segany.core.identity import fingerprint
-from segany.data.photo_sets import PhotoSet, SyntheticSet, cached_packs, open_photos, packs_in
+from segany.data.photo_sets import PhotoSet, cached_packs, open_photos, packs_in
 from segany.modeling.build import build_model
 from segany.modeling.checkpoints.save import save_model
 from segany.recipes.config import PromptableConfig, batch_of, simulation_of
@@ -133,16 +133,17 @@ def _hooks(config: PromptableConfig, drawn: Sequence[PhotoSet], watched: Sequenc
     """Looks at photos kept from training where there are any, else at painted scenes that never come up again."""
     mean, std = config.model.pixel_mean, config.model.pixel_std
     last = stretches(config)[-1]
-    batch = replace(last.batch, images=4, view=AS_IS, automatic_view=AS_IS, synthetic=0.0, weights={})
+    painted = 0.0 if watched else 1.0
+    batch = replace(last.batch, images=4, view=AS_IS, automatic_view=AS_IS, synthetic=painted, weights={})
     steps = WATCH_STEPS if watched else 1
     still = replace(last, steps=steps, batch=batch)
     looks: list[Hook] = []
     sheets: list[Hook] = []
-    for photos in watched or [SyntheticSet(name="painted")]:
-        source = PromptableSource([photos], [still], seed=config.seed + 1, pixel_mean=mean, pixel_std=std)
+    for name, photos in [(s.name, [s]) for s in watched] or [("painted", [])]:
+        source = PromptableSource(photos, [still], seed=config.seed + 1, pixel_mean=mean, pixel_std=std)
         batches = [part for step in range(steps) for part in source(step)]
-        looks.append(WatchPrompts(photos.name, batches, config.step))
-        sheets.append(SamplePictures(batches[0], mean, std, name=photos.name))
+        looks.append(WatchPrompts(name, batches, config.step))
+        sheets.append(SamplePictures(batches[0], mean, std, name=name))
     return looks + sheets
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from segany.core.errors import DataError, OptionError
 from segany.data.photo_sets import PhotoSet, SyntheticSet
+from segany.data.sampling import MixingSampler
 from segany.prompts.config import SimulationConfig
 from segany.training.config import BatchConfig
 from segany.transforms.augment import View, make_view
@@ -133,6 +133,10 @@ class PromptableSource:
         self.rank, self.world = rank, world
         self.mean = torch.tensor(list(pixel_mean), dtype=torch.float32).view(1, 3, 1, 1)
         self.std = torch.tensor(list(pixel_std), dtype=torch.float32).view(1, 3, 1, 1)
+        self.sampler = None
+        if self.sets:
+            weights = _set_weights(self.sets, stretches[0].batch)
+            self.sampler = MixingSampler([len(s) for s in self.sets], weights, seed=seed)
         self._first_step = [0, *itertools.accumulate(s.steps for s in stretches)]
         self._first_view = [0, *itertools.accumulate(s.steps * s.batch.images for s in stretches)]
         uneven = [s.batch.images for s in stretches if s.batch.images % world]
@@ -170,59 +174,74 @@ class PromptableSource:
         """View `index` of the training."""
         rng = np.random.default_rng([self.seed, index])
         seed = int(rng.integers(2**62))
-        chosen = self._choose_set(rng, stretch.batch)
+        painted = self.sampler is None or rng.random() < stretch.batch.synthetic
+        chosen, number = (SyntheticSet(), None) if painted else self._place(index)
         for _ in range(TRIES):
-            view = self._view(rng, chosen, stretch)
+            number = int(rng.integers(len(chosen))) if number is None else number
+            view = self._view(rng, chosen, number, stretch)
             if len(view.masks):
                 return _Drawn(view, seed)
+            number = None
         raise DataError(
             f"{TRIES} photos drawn from {chosen.name} showed no mask between {stretch.batch.min_share:g} and "
             f"{stretch.batch.max_share:g} of a view. Check its masks, or change min_share and max_share."
         )
 
-    def _choose_set(self, rng: np.random.Generator, batch: BatchConfig) -> PhotoSet:
-        if not self.sets or rng.random() < batch.synthetic:
-            return SyntheticSet()
-        return self.sets[int(rng.choice(len(self.sets), p=_set_weights(self.sets, batch)))]
+    def _place(self, index: int) -> tuple[PhotoSet, int]:
+        """Set and photo of view `index`, from an order in which every photo of a set comes before any comes again."""
+        assert self.sampler is not None
+        place = self.sampler.at(index)
+        return self.sets[place.source], place.index
 
-    def _view(self, rng: np.random.Generator, photos: PhotoSet, stretch: Stretch) -> View:
+    def _view(self, rng: np.random.Generator, photos: PhotoSet, number: int, stretch: Stretch) -> View:
         batch = stretch.batch
-        photo = photos.photo(int(rng.integers(len(photos))), stretch.canvas)
+        photo = photos.photo(number, stretch.canvas)
         wanted = rng.permutation(photo.count)[: SPARE * batch.masks_per_image]
         masks = [photo.mask(int(i)) for i in wanted]
         config = batch.automatic_view if photos.automatic else batch.view
         view = make_view(rng, photo.rgb, masks, stretch.canvas, config, stride=batch.mask_stride)
-        return _usable(view, batch)
+        return usable(view, batch)
 
     def _collate(self, drawn: Sequence[_Drawn], stretch: Stretch) -> PromptableBatch:
-        rgb = torch.from_numpy(np.stack([item.view.rgb for item in drawn])).permute(0, 3, 1, 2).float()
-        pixels = (rgb - self.mean) / self.std
-        for row, item in zip(pixels, drawn, strict=True):
-            height, width = item.view.valid_hw
-            row[:, height:] = 0
-            row[:, :, width:] = 0
-        counts = tuple(len(item.view.masks) for item in drawn)
-        return PromptableBatch(
-            pixels.contiguous(memory_format=torch.channels_last),
-            torch.from_numpy(np.concatenate([item.view.masks for item in drawn])),
-            torch.repeat_interleave(torch.arange(len(drawn)), torch.tensor(counts)),
-            tuple(item.seed for item in drawn),
-            counts,
-            stretch.simulation,
-        )
+        views, seeds = [item.view for item in drawn], [item.seed for item in drawn]
+        return collate(views, seeds, stretch.simulation, self.mean, self.std)
 
 
-def _set_weights(sets: Sequence[PhotoSet], batch: BatchConfig) -> NDArray[np.float64]:
+def collate(
+    views: Sequence[View], seeds: Sequence[int], simulation: SimulationConfig, mean: Tensor, std: Tensor
+) -> PromptableBatch:
+    """One batch of views with their masks; `mean` and `std` are (1, 3, 1, 1)."""
+    counts = tuple(len(view.masks) for view in views)
+    return PromptableBatch(
+        normalised(views, mean, std),
+        torch.from_numpy(np.concatenate([view.masks for view in views])),
+        torch.repeat_interleave(torch.arange(len(views)), torch.tensor(counts)),
+        tuple(seeds),
+        counts,
+        simulation,
+    )
+
+
+def normalised(views: Sequence[View], mean: Tensor, std: Tensor) -> Tensor:
+    """(B, 3, S, S) pixels as the encoder takes them: zero outside the photo."""
+    rgb = torch.from_numpy(np.stack([view.rgb for view in views])).permute(0, 3, 1, 2).float()
+    pixels = (rgb - mean) / std
+    for row, view in zip(pixels, views, strict=True):
+        height, width = view.valid_hw
+        row[:, height:] = 0
+        row[:, :, width:] = 0
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _set_weights(sets: Sequence[PhotoSet], batch: BatchConfig) -> list[float] | None:
     named = [batch.weights[s.name] for s in sets if s.name in batch.weights]
     if not named:
-        weights = np.array([len(s) for s in sets], dtype=np.float64)
-    else:
-        mean = float(np.mean(named))
-        weights = np.array([batch.weights.get(s.name, mean) for s in sets], dtype=np.float64)
-    return np.asarray(weights / weights.sum())
+        return None
+    mean = sum(named) / len(named)
+    return [batch.weights.get(s.name, mean) for s in sets]
 
 
-def _usable(view: View, batch: BatchConfig) -> View:
+def usable(view: View, batch: BatchConfig) -> View:
     """The masks within the size limits, as many as wanted."""
     if not len(view.masks):
         return view

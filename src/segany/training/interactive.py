@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from segany.modeling.canvas import at_canvas
 from segany.modeling.sam import Sam
 from segany.prompts.simulate import Draws, TokenPrompt, click_schedule, correction_clicks, first_prompt
 from segany.training.batches import PromptableBatch
 from segany.training.config import InteractiveConfig
 from segany.training.contract import StepResult
+from segany.training.features import embed
 from segany.training.losses import judge
 
 
@@ -33,8 +33,7 @@ class InteractiveStep:
 
     def __call__(self, model: Sam, batch: PromptableBatch) -> StepResult:
         """Losses of all prompts of a batch, each started and corrected by its own random numbers."""
-        at_canvas(model, batch.canvas)
-        embeddings = model.encode(batch.pixels)
+        embeddings = embed(model, batch)
         target = batch.masks > 0.5
         cell = batch.canvas // target.shape[-1]
         simulation = batch.simulation

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from segany.modeling.canvas import at_canvas
 from segany.modeling.sam import Sam
 from segany.pictures.grid import contact_sheet
 from segany.pictures.overlay import draw_overlay
@@ -22,6 +21,7 @@ from segany.prompts.simulate import Draws, sample_clicks
 from segany.training.batches import PromptableBatch
 from segany.training.config import InteractiveConfig
 from segany.training.contract import Moment
+from segany.training.features import embed
 from segany.training.interactive import InteractiveStep
 
 PICTURES = "pictures"
@@ -113,8 +113,7 @@ def _predict(
     model: Sam, batch: PromptableBatch, rows: NDArray[np.intp], clicks: Tensor, device: torch.device
 ) -> tuple[Tensor, list[float]]:
     """Best mask of each row at canvas size, and its predicted IoU, from one click."""
-    at_canvas(model, batch.canvas)
-    embeddings = model.encode(batch.pixels.to(device))
+    embeddings = embed(model, batch.to(device))
     low_res, iou = model.decode(
         embeddings,
         points=clicks.unsqueeze(1).to(device),

@@ -93,7 +93,8 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 
 def adamw(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW over a model's groups; the rate is set step by step."""
-    return torch.optim.AdamW(parameter_groups(model, config), lr=0.0, betas=config.betas)
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
+    return torch.optim.AdamW(parameter_groups(model, config), lr=0.0, betas=config.betas, fused=fused)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

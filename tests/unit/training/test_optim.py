@@ -1,0 +1,124 @@
+"""Groups, layers and learning rates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segany.modeling.build import build_model
+from segany.modeling.presets import PRESETS
+from segany.recipes.presets import PROMPTABLE
+from segany.training.config import OptimizerConfig, ScheduleConfig
+from segany.training.ema import Average
+from segany.training.optim import (
+    Schedule,
+    Spans,
+    adamw,
+    layer_of,
+    parameter_groups,
+    residual_blocks,
+    set_drop_path,
+    set_rate,
+)
+
+
+def small_vit() -> torch.nn.Module:
+    return build_model(PROMPTABLE["vit_b"].shrunk().model)
+
+
+def test_layers_of_a_vit() -> None:
+    blocks = [name for name, _ in residual_blocks(small_vit())]
+    assert blocks == ["image_encoder.blocks.0", "image_encoder.blocks.1"]
+    expected = {
+        "image_encoder.pos_embed": 0,
+        "image_encoder.patch_embed.proj.weight": 0,
+        "image_encoder.blocks.0.attn.qkv.weight": 1,
+        "image_encoder.blocks.1.mlp.lin1.bias": 2,
+        "image_encoder.neck.0.weight": 3,
+        "mask_decoder.iou_token.weight": 3,
+        "prompt_encoder.no_mask_embed.weight": 3,
+    }
+    assert {name: layer_of(name, blocks) for name in expected} == expected
+
+
+def test_layers_of_a_convolutional_encoder() -> None:
+    blocks = [name for name, _ in residual_blocks(build_model(PRESETS["tiny"]))]
+    assert len(blocks) == 12
+    assert layer_of("image_encoder.stem.0.weight", blocks) == 0
+    assert layer_of("image_encoder.stages.0.0.dw.weight", blocks) == 1
+    assert layer_of("image_encoder.downsample.0.1.weight", blocks) == 2
+    assert layer_of("image_encoder.stages.1.0.dw.weight", blocks) == 2
+    assert layer_of("image_encoder.downsample.2.1.weight", blocks) == 10
+    assert layer_of("image_encoder.lateral.0.weight", blocks) == 13
+
+
+def test_groups_decay_by_layer_and_kind() -> None:
+    model = small_vit()
+    config = OptimizerConfig(layer_decay=0.5, weight_decay=0.1)
+    groups = parameter_groups(model, config)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    of = {names[id(p)]: group for group in groups for p in group["params"]}
+    assert of.keys() == dict(model.named_parameters()).keys()
+    assert of["image_encoder.pos_embed"]["scale"] == 0.125
+    assert of["image_encoder.blocks.1.mlp.lin1.weight"]["scale"] == 0.5
+    assert of["mask_decoder.iou_token.weight"]["scale"] == 1.0
+    assert of["image_encoder.blocks.1.mlp.lin1.weight"]["weight_decay"] == 0.1
+    for undecayed in (
+        "image_encoder.pos_embed",
+        "image_encoder.blocks.0.attn.rel_pos_h",
+        "image_encoder.blocks.0.norm1.weight",
+    ):
+        assert of[undecayed]["weight_decay"] == 0.0
+    optimizer = adamw(model, config)
+    set_rate(optimizer, 2.0)
+    assert sorted({group["lr"] for group in optimizer.param_groups}) == [0.25, 0.5, 1.0, 2.0]
+
+
+def test_frozen_parameters_stay_out() -> None:
+    model = small_vit()
+    model.image_encoder.requires_grad_(False)  # type: ignore[union-attr,operator]
+    held = {id(p) for group in parameter_groups(model, OptimizerConfig()) for p in group["params"]}
+    assert held == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_drop_path_grows_and_keeps_the_mean() -> None:
+    model = small_vit()
+    set_drop_path(model, 0.4)
+    assert [block.drop_path for _, block in residual_blocks(model)] == [0.0, 0.4]
+    block = residual_blocks(model)[1][1]
+    torch.manual_seed(0)
+    branch = torch.ones(4000, 1, 1, 1)
+    kept = block.thinned(branch)
+    assert kept.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+    assert abs(float(kept.mean()) - 1) < 0.05
+    block.eval()
+    assert block.thinned(branch) is branch
+
+
+def test_paper_schedule() -> None:
+    rate = Schedule(PROMPTABLE["vit_h"].schedule)
+    assert rate(0) == pytest.approx(8e-4 / 250)
+    assert rate(249) == rate(59_999) == pytest.approx(8e-4)
+    assert rate(60_000) == pytest.approx(8e-5)
+    assert rate(86_666) == pytest.approx(8e-6)
+
+
+def test_cosine_and_spans() -> None:
+    rate = Schedule(ScheduleConfig(rate=1.0, steps=110, warm_up=10, shape="cosine", final=0.1, milestones=()))
+    assert rate(4) == pytest.approx(0.5)
+    assert rate(60) == pytest.approx(0.55)
+    assert rate(110) == pytest.approx(0.1)
+    spans = Spans(((10, 1.0, 0.5), (10, 0.5, 0.1)), warm_up=0)
+    assert [spans(0), spans(5), spans(10), spans(15)] == pytest.approx([1.0, 0.75, 0.5, 0.3])
+
+
+def test_average_follows_and_gives_way() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(layer.weight)
+    average = Average(layer, 0.9)
+    torch.nn.init.ones_(layer.weight)
+    average.update(layer, step=90)
+    assert float(average.weights["weight"]) == pytest.approx(0.1)
+    with average.applied(layer):
+        assert float(layer.weight.detach()) == pytest.approx(0.1)
+    assert float(layer.weight.detach()) == 1.0
