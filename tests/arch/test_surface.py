@@ -50,6 +50,7 @@ EXTRAS_ONLY = (
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "peft",
     "pyarrow",
     "pydantic",
     "ray",

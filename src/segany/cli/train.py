@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from segany.cli.console import LINE_EVERY_S, clock, say, show
+from segany.cli.console import LINE_EVERY_S, Bar, clock, say, show
 from segany.core.errors import OptionError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from segany.core.progress import Progress
     from segany.training.contract import Status
 
 train = App(
@@ -54,22 +57,108 @@ def promptable(
     from segany.recipes.presets import PROMPTABLE
 
     training = _chosen(PROMPTABLE, preset, config, seed)
-    _check(max_steps, threads)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    _prepare(max_steps, threads)
     from segany.recipes.train_promptable import run
 
     result = run(
         training, output, data=data or (), cache=cache, max_steps=max_steps, device=device, told=_Teller().tell
     )
-    if os.environ.get("RANK", "0") != "0":
+    if not _is_main():
         return 0
     for name, value in result.numbers.items():
         show(f"{name}: {value:.3f}")
     say(f"{result.steps} steps done. Weights: {output / 'model.safetensors'}")
     return 0
+
+
+@train.command
+def finetune(
+    *,
+    images: Annotated[Path, Parameter(help="Folder of your photos.")],
+    annotations: Annotated[Path, Parameter(help="Their masks: COCO JSON, polygons or RLE.")],
+    model: Annotated[str, Parameter(help="What to start from: tiny, vit_b, …, or a path.")] = "tiny",
+    preset: Annotated[
+        str,
+        Parameter(help="What learns: decoder (fast, the default), decoder+neck, lora (adapters in the encoder), all."),
+    ] = "decoder",
+    config: Annotated[
+        Path | None, Parameter(help="JSON with fields of the training that differ from the preset's.")
+    ] = None,
+    max_steps: Annotated[int | None, Parameter(help="Stop after so many steps; the schedule stays.")] = None,
+    seed: Annotated[int | None, Parameter(help="Of views and prompts; the preset's when left out.")] = None,
+    cache: Annotated[
+        Path | None, Parameter(help="Folder of decoded photos and embeddings; OUT/cache by default.")
+    ] = None,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the run.")],
+) -> int:
+    """Teach a model your own photos, on a CPU or a small GPU.
+
+    Part of the photos is held out: it chooses the best step, ends the training when nothing gets better, and measures
+    before and after. OUT holds model.safetensors (and model.pth in the official layout), which `--model OUT` loads,
+    report.md, report.json, pictures, metrics.jsonl. The same command goes on where it stopped.
+    """
+    from segany.recipes.finetune_config import FINETUNE
+
+    training = _chosen(FINETUNE, preset, config, seed)
+    _prepare(max_steps, threads)
+    from segany.recipes.finetune import run
+
+    with _Stages() as stages:
+        result = run(
+            training,
+            output,
+            images=images,
+            annotations=annotations,
+            model=model,
+            cache=cache,
+            max_steps=max_steps,
+            device=device,
+            told=_Teller().tell,
+            prepared=stages.begin,
+        )
+    if not _is_main():
+        return 0
+    for note in result.notes:
+        say(note)
+    show(result.gain.verdict)
+    say(f"Report: {output / 'report.md'}. Weights: {output / 'model.safetensors'}")
+    return 0
+
+
+class _Stages:
+    """Preparations one after the other, each with its own bar."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def begin(self, title: str) -> Progress:
+        """A new bar in place of the last."""
+        self.__exit__(None, None, None)
+        self._bar = Bar(title).__enter__()
+        return self._update
+
+    def _update(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(done, total)
+            if done == total:
+                self.__exit__(None, None, None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+            self._bar = None
+
+
+def _is_main() -> bool:
+    """Whether this process speaks for all that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _chosen(presets: dict[str, Any], name: str, path: Path | None, seed: int | None) -> Any:
@@ -90,10 +179,15 @@ def _chosen(presets: dict[str, Any], name: str, path: Path | None, seed: int | N
     return training if seed is None else replace(training, seed=seed)
 
 
-def _check(max_steps: int | None, threads: int | None) -> None:
+def _prepare(max_steps: int | None, threads: int | None) -> None:
+    """Refuse impossible numbers, then set the threads."""
     for option, value in (("--max-steps", max_steps), ("--threads", threads)):
         if value is not None and value < 1:
             raise OptionError(f"{option} must be 1 or more; got {value}. Leave it out for the default.")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 class _Teller:

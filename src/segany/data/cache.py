@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segany.core.errors import DataError
 from segany.core.files import atomic_path, atomic_write_text, sha256_file
-from segany.data.packs import PackImage
+from segany.data.packs import LabelledImage
 from segany.masks.rle import decode, encode
 
 PIXELS, INDEX = "pixels.bin", "index.json"
@@ -73,7 +73,7 @@ class PhotoCache:
 
 
 def build_cache(
-    folder: Path, images: Iterable[PackImage], *, longest_side: int = 512, min_share: float = 0.002
+    folder: Path, images: Iterable[LabelledImage], *, longest_side: int = 512, min_share: float = 0.002
 ) -> PhotoCache:
     """Decode images and masks into a folder; photos without a usable mask are left out.
 

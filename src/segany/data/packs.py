@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,28 @@ _COCO_LAYOUT = {
     "coco": ("annotations/instances_train2017.json", "train2017"),
     "coco-person": ("annotations/instances.json", "images"),
 }
+
+
+class LabelledImage(Protocol):
+    """One image with its masks, wherever it comes from; a `PackImage` is one."""
+
+    @property
+    def pack(self) -> str:
+        """The set it belongs to."""
+
+    @property
+    def key(self) -> str:
+        """Unique inside its set and stable."""
+
+    @property
+    def path(self) -> Path:
+        """For messages."""
+
+    def read(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+
+    def masks(self, min_area: int = 1) -> list[Mask]:
+        """(H, W) boolean masks of at least so many pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segany.core.errors import DataError, OptionError
-from segany.data.packs import PackImage
+from segany.data.packs import LabelledImage
 
+Image = TypeVar("Image", bound=LabelledImage)
 Scorer = Callable[[NDArray[np.uint8], NDArray[np.bool_]], Mapping[str, NDArray[np.float64]]]
 """(H, W, 3) uint8 RGB and (P, H, W) true masks → named scores of shape (P,)."""
 
@@ -83,7 +84,7 @@ class MaskRow:
             raise DataError(f"this is not a row of mask scores: {error!r}. Remove the file to start again.") from error
 
 
-def sample_images(images: Iterable[PackImage], config: SampleConfig) -> list[PackImage]:
+def sample_images(images: Iterable[Image], config: SampleConfig) -> list[Image]:
     """The images to measure, in their own order."""
     every = list(images)
     chosen = _draw(len(every), config.images_per_pack, f"{config.seed}/images")
@@ -91,7 +92,7 @@ def sample_images(images: Iterable[PackImage], config: SampleConfig) -> list[Pac
 
 
 def sample_masks(
-    image: PackImage, size_hw: tuple[int, int], config: SampleConfig
+    image: LabelledImage, size_hw: tuple[int, int], config: SampleConfig
 ) -> tuple[list[int], NDArray[np.bool_]]:
     """The masks of one image to measure.
 
@@ -120,7 +121,7 @@ def sample_masks(
     return chosen, np.stack([large[index] for index in chosen])
 
 
-def score_image(image: PackImage, scorers: Sequence[Scorer], config: SampleConfig) -> list[MaskRow]:
+def score_image(image: LabelledImage, scorers: Sequence[Scorer], config: SampleConfig) -> list[MaskRow]:
     """Read one image, choose its masks and let every scorer measure them."""
     rgb = image.read()
     positions, targets = sample_masks(image, (rgb.shape[0], rgb.shape[1]), config)
@@ -143,7 +144,7 @@ def score_image(image: PackImage, scorers: Sequence[Scorer], config: SampleConfi
 
 
 def score_images(
-    images: Iterable[PackImage], scorers: Sequence[Scorer], config: SampleConfig
+    images: Iterable[LabelledImage], scorers: Sequence[Scorer], config: SampleConfig
 ) -> Iterator[list[MaskRow]]:
     """The rows of one image after the other; an image without large masks gives an empty list."""
     for image in images:
