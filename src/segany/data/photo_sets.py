@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from segany.core.errors import DataError
 from segany.data.cache import INDEX, CachedPhoto, PhotoCache, build_cache
 from segany.data.packs import PACKS, iter_pack
 from segany.data.sample import Sample, SampleSource
@@ -250,13 +251,20 @@ def _by_pack(cache: PhotoCache, *, watched: bool) -> list[CachedSet]:
 
 
 def open_photos(path: Path) -> SampleSet:
-    """Photos of a folder in the SA-1B layout, or of a COCO annotation file.
+    """Photos of any layout that `open_source` reads with random access.
+
+    Masks in the SA-1B layout, in folders or shards, count as made by a model.
 
     Raises:
-        DataError: neither, or incomplete.
+        DataError: nothing that is known, incomplete, or a compressed tar, which can only be read from end to end.
     """
-    from segany.data.coco import CocoDataset
+    from segany.data.open import open_source
     from segany.data.sa1b import SA1BFolder
+    from segany.data.shard_readers import ShardDataset
 
-    source: SampleSource = CocoDataset(path) if path.is_file() else SA1BFolder(path)
-    return SampleSet(source, isinstance(source, SA1BFolder), source_fingerprint(source))
+    source = open_source(path)
+    if not isinstance(source, SampleSource):
+        raise DataError(
+            f"training draws photos in any order; {path} can only be read from end to end. Unpack it first."
+        )
+    return SampleSet(source, isinstance(source, SA1BFolder | ShardDataset), source_fingerprint(source))

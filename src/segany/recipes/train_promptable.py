@@ -94,6 +94,13 @@ def run(
     return result
 
 
+def rehearse(name: str, out: Path) -> PromptableConfig:
+    """A preset at toy size on painted scenes, trained in seconds; says with which config."""
+    config = PRESETS[name].shrunk()
+    run(config, out, device="cpu", board=False)
+    return config
+
+
 def stretches(config: PromptableConfig) -> list[Stretch]:
     """What is drawn when, phase by phase."""
     if not config.phases:
