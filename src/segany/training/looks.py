@@ -64,7 +64,7 @@ class WatchPrompts:
 
 @dataclass(frozen=True)
 class SamplePictures:
-    """A sheet of predictions, always on the same photos: true outline in white, found mask in blue, the click.
+    """A sheet of predictions, always on the same photos: true mask in white, found mask in blue, the click.
 
     Args:
         batch: views to show; one mask of each.
