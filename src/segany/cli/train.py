@@ -34,10 +34,14 @@ def promptable(
     data: Annotated[
         list[Path] | None,
         Parameter(
-            help="Labelled photos: a folder with packs, a folder in the SA-1B layout, or a COCO file; may be repeated. "
-            "Painted scenes alone when left out.",
+            help="Labelled photos: a folder with packs, SA-1B files or shards, a COCO file, label maps, PNG folders; "
+            "may be repeated. Painted scenes alone when left out.",
             negative="",
         ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        Parameter(help="Weights to start from: OUT of `segany train mae` or of another training, a name or a path."),
     ] = None,
     config: Annotated[
         Path | None, Parameter(help="JSON with fields of the training that differ from the preset's.")
@@ -61,7 +65,14 @@ def promptable(
     from segany.recipes.train_promptable import run
 
     result = run(
-        training, output, data=data or (), cache=cache, max_steps=max_steps, device=device, told=_Teller().tell
+        training,
+        output,
+        data=data or (),
+        initial=init,
+        cache=cache,
+        max_steps=max_steps,
+        device=device,
+        told=_Teller().tell,
     )
     if not _is_main():
         return 0
@@ -124,6 +135,52 @@ def finetune(
         say(note)
     show(result.gain.verdict)
     say(f"Report: {output / 'report.md'}. Weights: {output / 'model.safetensors'}")
+    return 0
+
+
+@train.command
+def mae(
+    *,
+    preset: Annotated[
+        str, Parameter(help="tiny, toy, vit_b, vit_l or vit_h: whose encoder, and its training.")
+    ] = "tiny",
+    data: Annotated[
+        list[Path] | None,
+        Parameter(
+            help="Photos, no masks needed: any folder of images, or a folder with packs; may be repeated. Painted "
+            "scenes alone when left out.",
+            negative="",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, Parameter(help="JSON with fields of the training that differ from the preset's.")
+    ] = None,
+    max_steps: Annotated[int | None, Parameter(help="Stop after so many steps; the schedule stays.")] = None,
+    seed: Annotated[int | None, Parameter(help="Of weights and views; the preset's when left out.")] = None,
+    cache: Annotated[Path | None, Parameter(help="Folder of decoded packs; in the user's cache by default.")] = None,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the run.")],
+) -> int:
+    """Pre-train an image encoder on photos alone: most of each is hidden, the model learns to complete it.
+
+    OUT holds encoder.safetensors, pictures of completed photos, metrics.jsonl and checkpoints. Go on with
+    `segany train promptable --init OUT`.
+    """
+    from segany.recipes.mae_config import MAE
+
+    training = _chosen(MAE, preset, config, seed)
+    _prepare(max_steps, threads)
+    from segany.recipes.pretrain_mae import run
+
+    result = run(
+        training, output, data=data or (), cache=cache, max_steps=max_steps, device=device, told=_Teller().tell
+    )
+    if not _is_main():
+        return 0
+    for name, value in result.numbers.items():
+        show(f"{name}: {value:.3f}")
+    say(f"{result.steps} steps done. Go on with: segany train promptable --init {output}")
     return 0
 
 

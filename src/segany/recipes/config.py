@@ -96,7 +96,7 @@ class PromptableConfig:
 
     def shrunk(self) -> PromptableConfig:
         """The same training at toy size: seconds on one core, for trying out and for tests."""
-        model = _shrunk_model(self.model)
+        model = shrunk_model(self.model)
         simulation = replace(self.step.simulation, clicks=min(2, self.step.simulation.clicks))
         batch = replace(
             self.batch,
@@ -130,7 +130,8 @@ class PromptableConfig:
         )
 
 
-def _shrunk_model(model: ModelConfig) -> ModelConfig:
+def shrunk_model(model: ModelConfig) -> ModelConfig:
+    """The same kind of model at toy size."""
     width = 32
     encoder: ViTConfig | TinyViTConfig | ConvConfig
     if isinstance(model.encoder, ConvConfig):

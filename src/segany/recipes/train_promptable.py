@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from segany.core.files import cache_dir
-from segany.core.identity import fingerprint
-from segany.data.photo_sets import PhotoSet, cached_packs, open_photos, packs_in
+from segany.data.photo_sets import PhotoSet, open_photos
 from segany.modeling.build import build_model
 from segany.modeling.checkpoints.save import save_model
 from segany.recipes.config import PromptableConfig, batch_of, simulation_of
 from segany.recipes.folder import WEIGHTS, open_run
+from segany.recipes.initial import start_from
+from segany.recipes.photos import gathered_photos
 from segany.recipes.presets import PROMPTABLE
 from segany.training.batches import PromptableSource, Stretch
 from segany.training.contract import Hook, Status
@@ -38,6 +38,7 @@ def run(
     *,
     data: Sequence[Path] = (),
     sets: Sequence[PhotoSet] = (),
+    initial: str | Path | None = None,
     cache: Path | None = None,
     max_steps: int | None = None,
     device: str = "auto",
@@ -51,6 +52,8 @@ def run(
         out: folder for config.json, metrics.jsonl, evaluations.jsonl, checkpoints/, pictures/ and model.safetensors.
         data: folders with labelled photos; none means painted scenes alone.
         sets: further photos, as values.
+        initial: weights to start from: the folder of a pre-training or of another training, or a model's name or
+            path; fresh ones when left out.
         cache: folder of decoded packs; one in the user's cache folder when left out.
         max_steps: stop after so many steps of the whole training; the schedule stays as it is.
         device: as everywhere.
@@ -67,14 +70,16 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     with processes(device) as group:
-        drawn, watched = _photos(data, cache, group)
+        drawn, watched = gathered_photos(data, cache, group, open_photos)
         drawn = [*drawn, *sets]
         config = config if drawn else _painted(config)
         fingerprints = {photos.name: photos.fingerprint for photos in drawn}
-        open_run(out, "promptable", config, fingerprints, group)
-
         torch.manual_seed(config.seed)
         model = build_model(config.model)
+        if initial is not None:
+            fingerprints["initial weights"] = start_from(model, initial)
+        open_run(out, "promptable", config, fingerprints, group)
+
         job = Job(
             step=InteractiveStep(config.step),
             source=_source(config, drawn, group),
@@ -152,23 +157,6 @@ def _hooks(config: PromptableConfig, drawn: Sequence[PhotoSet], watched: Sequenc
         looks.append(WatchPrompts(name, batches, config.step))
         sheets.append(SamplePictures(batches[0], mean, std, name=name))
     return looks + sheets
-
-
-def _photos(data: Sequence[Path], cache: Path | None, group: Processes) -> tuple[list[PhotoSet], list[PhotoSet]]:
-    """Photos to train on and photos to watch; the main process decodes packs that are not in the cache yet."""
-    drawn: list[PhotoSet] = []
-    watched: list[PhotoSet] = []
-    for folder in data:
-        if packs_in(folder):
-            place = cache or cache_dir() / "photos" / fingerprint({"root": str(folder.resolve())})[:16]
-            if group.is_main:
-                cached_packs(folder, place)
-            group.wait()
-            training, kept = cached_packs(folder, place)
-            drawn, watched = [*drawn, *training], [*watched, *kept]
-        else:
-            drawn.append(open_photos(folder))
-    return drawn, watched
 
 
 def _publish(config: PromptableConfig, out: Path, result: FitResult, data: dict[str, str]) -> None:

@@ -116,6 +116,33 @@ def make_view(
     return View(out, (height, width), low)
 
 
+def square_crop(
+    rng: np.random.Generator, rgb: NDArray[np.uint8], side: int, *, min_area: float = 0.2, flip: float = 0.5
+) -> NDArray[np.uint8]:
+    """A random part of a photo, stretched to a square that it fills.
+
+    Args:
+        rng: source of randomness.
+        rgb: (H, W, 3) uint8.
+        side: of the square, pixels.
+        min_area: smallest part, as a share of the photo.
+        flip: chance of a mirror image.
+
+    Returns:
+        (side, side, 3) uint8.
+
+    Source: Masked autoencoders (arXiv 2111.06377): random resized crop, area 0.2 to 1, aspect 3:4 to 4:3.
+    """
+    height, width = rgb.shape[:2]
+    area, aspect = height * width * rng.uniform(min_area, 1.0), np.exp(rng.uniform(-1, 1) * np.log(4 / 3))
+    h = int(np.clip(round(np.sqrt(area / aspect)), 1, height))
+    w = int(np.clip(round(np.sqrt(area * aspect)), 1, width))
+    x0, y0, x1, y1 = _placed(rng, (height, width), (h, w))
+    method = cv2.INTER_AREA if side <= min(h, w) else cv2.INTER_CUBIC
+    out = np.asarray(cv2.resize(rgb[y0:y1, x0:x1], (side, side), interpolation=method), np.uint8)
+    return np.ascontiguousarray(out[:, ::-1]) if rng.random() < flip else out
+
+
 def _side(length: int, scale: float, canvas: int, stride: int) -> int:
     """Canvas pixels of a length of the photo, whole cells."""
     return min(canvas, max(stride, round(length * scale / stride) * stride))

@@ -62,6 +62,11 @@ def _read_folder(folder: Path) -> StoredState:
     candidates = (folder / name for name in ("model.safetensors", "pytorch_model.bin"))
     weights = next((path for path in candidates if path.is_file()), None)
     if weights is None:
+        if (folder / "encoder.safetensors").is_file():
+            raise CheckpointError(
+                f"a model folder must hold model.safetensors or pytorch_model.bin; {folder} holds a pre-trained "
+                f"encoder alone, which makes no masks yet. Go on with: segany train promptable --init {folder}"
+            )
         present = ", ".join(sorted(item.name for item in folder.iterdir())[:5]) or "nothing"
         raise CheckpointError(
             f"a model folder must hold model.safetensors or pytorch_model.bin; {folder} holds {present}. "
