@@ -82,12 +82,17 @@ class Upscaler:
         x0, x1 = self._column_reach.span(np.asarray(active.any(axis=0)))
         return (y0, y1, x0, x1) if y1 > y0 and x1 > x0 else (0, 0, 0, 0)
 
-    def logits(self, low_res: Tensor, window: Window | None = None) -> Tensor:
-        """(…, h, w) logits → (…, H, W), or only a window of it, float32."""
+    def logits(self, low_res: Tensor, window: Window | None = None, *, by_column: bool = False) -> Tensor:
+        """(…, h, w) logits → (…, H, W), or only a window of it, float32.
+
+        `by_column` lays the result out column by column in memory, the order in which run lengths are counted.
+        """
         rows, columns = self.rows, self.columns
         if window is not None:
             rows, columns = rows[window[0] : window[1]], columns[window[2] : window[3]]
         low_res = low_res.float()
+        if by_column:
+            return (columns @ low_res.mT @ rows.T).mT
         if rows.shape[0] * low_res.shape[-1] <= columns.shape[0] * low_res.shape[-2]:
             return (rows @ low_res) @ columns.T
         return rows @ (low_res @ columns.T)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segany.modeling.build import build_encoder, build_model
+from segany.modeling.checkpoints.load import EMBEDDED
 from segany.modeling.config import ModelConfig
 from segany.modeling.mask_decoder import MaskDecoder
 from segany.modeling.presets import PRESETS
@@ -72,3 +73,8 @@ def photo(height: int = 90, width: int = 130, seed: int = 0) -> NDArray[np.uint8
     coarse = rng.integers(0, 200, (-(-height // 16), -(-width // 16), 3))
     rgb = coarse.repeat(16, axis=0).repeat(16, axis=1)[:height, :width]
     return np.asarray(rgb + rng.integers(0, 56, (height, width, 3)), np.uint8)
+
+
+def trained_or_random_tiny() -> Predictor:
+    """The embedded model where it is there, else its architecture with lively weights."""
+    return Predictor.from_pretrained("tiny", device="cpu") if EMBEDDED.is_file() else lively(name="tiny")

@@ -75,12 +75,12 @@ class CropSweep:
         offset = config.stability_score_offset
         window = upscaler.window(low_res, threshold - offset)
         y0, x0 = window[0], window[2]
-        logits = upscaler.logits(low_res, window)
-        outer = int((logits > threshold - offset).sum())
-        stability = int((logits > threshold + offset).sum()) / outer if outer else 0.0
+        logits = upscaler.logits(low_res, window, by_column=True).cpu().numpy()
+        outer = np.count_nonzero(logits > threshold - offset)
+        stability = np.count_nonzero(logits > threshold + offset) / outer if outer else 0.0
         if config.stability_score_thresh > 0 and stability < config.stability_score_thresh:
             return
-        mask = (logits > threshold).cpu().numpy()
+        mask = logits > threshold
         box = _inclusive_box(mask, y0, x0)
         if bool(near_crop_edge([box], self.crop, (0, 0, self.size_hw[1], self.size_hw[0]))[0]):
             return
