@@ -184,6 +184,68 @@ def mae(
     return 0
 
 
+@train.command
+def distill(
+    *,
+    teacher: Annotated[str, Parameter(help="The model to learn from: vit_h, vit_b, …, or a path.")],
+    student: Annotated[
+        str, Parameter(help="tiny, vit_t, … for a fresh one, or the path of a model that learns on.")
+    ] = "tiny",
+    preset: Annotated[
+        str, Parameter(help="What is learnt: both (embeddings and answers to prompts), embedding, masks.")
+    ] = "both",
+    data: Annotated[
+        list[Path] | None,
+        Parameter(
+            help="Photos, no masks needed: any folder of images, or a folder with packs; may be repeated. Painted "
+            "scenes alone when left out.",
+            negative="",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, Parameter(help="JSON with fields of the training that differ from the preset's.")
+    ] = None,
+    max_steps: Annotated[int | None, Parameter(help="Stop after so many steps; the schedule stays.")] = None,
+    seed: Annotated[int | None, Parameter(help="Of weights, views and prompts; the preset's when left out.")] = None,
+    cache: Annotated[
+        Path | None, Parameter(help="Folder of decoded packs and the teacher's embeddings; OUT/cache by default.")
+    ] = None,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the run.")],
+) -> int:
+    """Teach a small model what a large one knows, on photos without masks.
+
+    The teacher sees every photo once. OUT holds model.safetensors, which `--model OUT` loads, metrics.jsonl and
+    checkpoints. The same command goes on where it stopped.
+    """
+    from segany.recipes.distill_config import DISTILL
+
+    training = _chosen(DISTILL, preset, config, seed)
+    _prepare(max_steps, threads)
+    from segany.recipes.distill import run
+
+    with _Stages() as stages:
+        result = run(
+            training,
+            output,
+            teacher=teacher,
+            student=student,
+            data=data or (),
+            cache=cache,
+            max_steps=max_steps,
+            device=device,
+            told=_Teller().tell,
+            prepared=stages.begin,
+        )
+    if not _is_main():
+        return 0
+    for name, value in result.numbers.items():
+        show(f"{name}: {value:.3f}")
+    say(f"{result.steps} steps done. Weights: {output / 'model.safetensors'}")
+    return 0
+
+
 class _Stages:
     """Preparations one after the other, each with its own bar."""
 

@@ -14,12 +14,14 @@ from segany.core.errors import DataError
 from segany.core.progress import Progress
 from segany.data.photo_sets import PhotoSet
 from segany.evaluation.sampling import MaskRow, SampleConfig
+from segany.modeling.build import build_model
 from segany.modeling.checkpoints.load import LoadedModel, load_model
 from segany.modeling.checkpoints.save import save_model, save_official
 from segany.modeling.config import ConvConfig
+from segany.modeling.presets import TOY
 from segany.modeling.sam import Sam
 from segany.recipes.finetune_config import FINETUNE, FinetuneConfig
-from segany.recipes.finetune_data import OwnData, own_data
+from segany.recipes.finetune_data import OwnData, own_data, painted_coco
 from segany.recipes.finetune_scores import SCORE, Gain, HeldOutLook, load_rows, means, save_rows, write_report
 from segany.recipes.folder import CONFIG, WEIGHTS, open_run
 from segany.training.batches import PromptableSource, Stretch
@@ -152,6 +154,16 @@ def run(
             _publish(config, out, loaded, sam.state_dict(), result)
         group.wait()
     return result
+
+
+def rehearse(name: str, out: Path) -> FinetuneConfig:
+    """A preset at toy size on painted scenes, from an untrained model, in seconds; says with which config."""
+    config = PRESETS[name].shrunk()
+    images, annotations = painted_coco(out / "painted", 6, TOY.canvas)
+    torch.manual_seed(1)
+    untrained = save_model(build_model(TOY).state_dict(), TOY, out / "untrained.safetensors")
+    run(config, out, images=images, annotations=annotations, model=untrained, device="cpu", board=False)
+    return config
 
 
 def _store(config: FinetuneConfig, loaded: LoadedModel, cache: Path, group: Processes) -> FeatureStore | None:

@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segany.core.errors import DataError
-from segany.core.files import sha256_file
+from segany.core.files import atomic_write_json, sha256_file
 from segany.core.identity import fingerprint
 from segany.core.progress import Progress
 from segany.data.cache import INDEX, PhotoCache, build_cache
 from segany.data.coco import CocoDataset
 from segany.data.photo_sets import CachedSet, PhotoSet, SampleSet
 from segany.data.sample import Sample
+from segany.data.synthetic import synthetic_scene
+from segany.masks.rle import encode
+from segany.pictures.save import save_picture
 from segany.recipes.finetune_config import FinetuneConfig
 
 NAME = "yours"
@@ -167,6 +171,30 @@ def own_data(
         dataset.missing,
         identity,
     )
+
+
+def painted_coco(folder: Path, count: int, side: int) -> tuple[Path, Path]:
+    """Painted scenes as a person would bring them: a folder of photos and a COCO file; for trying out.
+
+    Args:
+        folder: where both go.
+        count: scenes.
+        side: of each, pixels.
+    """
+    listed: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(1, count + 1):
+        scene = synthetic_scene(np.random.default_rng(number), side)
+        name = f"scene-{number}.png"
+        save_picture(folder / "images" / name, scene.rgb)
+        listed.append({"id": number, "file_name": name, "height": side, "width": side})
+        for mask in scene.masks:
+            known = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
+            annotations.append(known | {"segmentation": encode(mask), "area": int(mask.sum())})
+    path = folder / "annotations.json"
+    categories = [{"id": 1, "name": "shape"}]
+    atomic_write_json(path, {"images": listed, "annotations": annotations, "categories": categories})
+    return folder / "images", path
 
 
 def _told(photos: Sequence[OwnPhoto], progress: Progress | None) -> Iterator[OwnPhoto]:
