@@ -336,8 +336,8 @@ def test_no_bitmap_outlives_its_candidate(discs: Predictor, monkeypatch: pytest.
     sizes: list[tuple[int, ...]] = []
     inner: Callable[..., torch.Tensor] = Upscaler.logits
 
-    def spy(self: Upscaler, low_res: torch.Tensor, window: Any = None) -> torch.Tensor:
-        out = inner(self, low_res, window)
+    def spy(self: Upscaler, low_res: torch.Tensor, window: Any = None, **layout: bool) -> torch.Tensor:
+        out = inner(self, low_res, window, **layout)
         sizes.append(tuple(out.shape))
         return out
 

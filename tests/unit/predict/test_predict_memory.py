@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 START = """
 import json, resource, sys
@@ -36,6 +38,7 @@ def run(body: str) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.timeout(900)
 def test_1024_points_on_12_megapixels() -> None:
     """The IoU threshold is lowered to where 220 of the 3,072 candidates pass it; the other filters are off."""
     facts = run("""
@@ -58,6 +61,7 @@ say(records=len(records), sizes=sorted({record.size_hw for record in records}), 
     assert facts["peak_mb"] < 3 * GIGABYTE
 
 
+@pytest.mark.timeout(900)
 def test_100_megapixels_end_to_end(tmp_path: Path) -> None:
     facts = run(f"""
 from PIL import Image
