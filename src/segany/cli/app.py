@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from segany import __version__
+from segany.cli.dataset import dataset
 from segany.cli.demo import demo
 from segany.cli.doctor import doctor
 from segany.cli.evaluate import evaluate
@@ -33,6 +34,7 @@ app.command(segment)
 app.command(everything)
 app.command(models)
 app.command(evaluate)
+app.command(dataset)
 app.command(doctor)
 app.command(train)
 

@@ -1,10 +1,12 @@
-"""Plots for reports: lines and grouped bars, clean and without a display."""
+"""Plots for reports: lines, grouped bars, distributions and heat-maps, clean and without a display."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from segany.core.files import atomic_path
 from segany.pictures.colors import distinct_color
@@ -69,6 +71,56 @@ def bar_plot(
         axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1)
     axes.set_xticks(range(len(groups)), list(groups))
     return _finish(figure, axes, len(series), Path(path))
+
+
+def step_plot(
+    path: str | Path,
+    edges: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    x_label: str = "",
+    y_label: str = "",
+) -> Path:
+    """Write distributions as steps, one outline per series; returns its path.
+
+    Args:
+        path: the picture to write; the ending chooses the format (.png, .svg, .pdf).
+        edges: of the bins, one more than there are bins.
+        series: name to one value per bin.
+    """
+    figure, axes = _sheet(title, x_label, y_label, None)
+    for index, (name, values) in enumerate(series.items()):
+        axes.stairs(list(values), list(edges), label=name, color=_color(index), linewidth=2)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(bottom=0)
+    return _finish(figure, axes, len(series), Path(path))
+
+
+def heat_plot(path: str | Path, maps: Mapping[str, NDArray[Any]], *, title: str = "") -> Path:
+    """Write heat-maps side by side, each on its own scale from 0; returns its path.
+
+    Args:
+        path: the picture to write; the ending chooses the format (.png, .svg, .pdf).
+        maps: name to (Y, X) values of 0 or more, row 0 on top.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(1, min(4, len(maps)))
+    rows = max(1, -(-len(maps) // columns))
+    figure = Figure(figsize=(max(3.6, 2.6 * columns), 2.8 * rows + 0.3), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    for index, (name, values) in enumerate(maps.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.imshow(values, cmap="magma", vmin=0, interpolation="nearest")
+        axes.set_title(name, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or "png")
+    return Path(path)
 
 
 def _sheet(title: str, x_label: str, y_label: str, y_range: tuple[float, float] | None) -> tuple[Figure, Axes]:
