@@ -137,7 +137,7 @@ def run(
             hooks=[KeepBest(look, SCORE), *_sheets(config, loaded, data, store, group)],
             told=told,
             board=board,
-            enough=Patience(out, SCORE, config.patience),
+            enough=Patience(out, SCORE, config.patience, means(before)[SCORE]),
         )
         fitted = fit(sam, job, out, group=group, max_steps=max_steps)
 
@@ -272,7 +272,7 @@ def _notes(config: FinetuneConfig, data: OwnData, gain: Gain, best_step: int, fi
             "best, or a limit on the steps."
         )
     if gain.before.images < FEW:
-        notes.append(f"Only {gain.before.images} photos are held out: the intervals say little. Annotate more.")
+        notes.append(f"Few photos are held out ({gain.before.images}): the intervals say little. Annotate more.")
     if data.missing:
         notes.append(f"{len(data.missing)} photos of the annotation file were not found and are left out.")
     return notes

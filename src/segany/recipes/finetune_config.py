@@ -18,11 +18,11 @@ from segany.training.config import (
 from segany.transforms.config import ViewConfig
 
 STEP = InteractiveConfig(
-    simulation=SimulationConfig(clicks=2, refine_inside=0, refine_last=0, interior=0.5),
+    simulation=SimulationConfig(clicks=1, refine_inside=0, refine_last=0, interior=0.5),
     loss=LossConfig(iou_on="all", single_first=0.25),
 )
-"""Losses of the paper; three decodes per mask instead of eleven, clicks as people place them, ranking taught on all."""
-BATCH = BatchConfig(images=4, masks_per_image=8, masks_per_device=32, min_share=0.0005, view=ViewConfig(whole=0.3))
+"""Losses of the paper; two decodes per mask instead of eleven, clicks as people place them, ranking taught on all."""
+BATCH = BatchConfig(images=4, masks_per_image=6, masks_per_device=24, min_share=0.0005, view=ViewConfig(whole=0.3))
 SHRUNK_STEPS = 30
 
 
@@ -62,7 +62,7 @@ class FinetuneConfig:
     )
     """AdamW, regularisation, averaging."""
     schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(rate=3e-4, steps=400, warm_up=20, shape="cosine", milestones=())
+        default_factory=lambda: ScheduleConfig(rate=3e-4, steps=300, warm_up=20, shape="cosine", milestones=())
     )
     """Learning rate and length."""
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(save_every=50, look_every=50))

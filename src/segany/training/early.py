@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -67,16 +66,20 @@ class Patience:
         out: the run's folder.
         number: the number that counts, higher is better.
         looks: how many looks may pass without a new best.
+        start: the number before the first step, if it is known.
     """
 
     out: Path
     number: str
     looks: int
+    start: float | None = None
 
     def __call__(self, step: int) -> bool:
         """Whether to end after `step` finished steps."""
         values = [line[self.number] for line in read_lines(self.out / LOOKS) if line["step"] <= step]
+        if self.start is not None:
+            values = [self.start, *values]
         if not values:
             return False
-        best = int(torch.tensor([float("-inf") if value is None else value for value in values]).argmax())
-        return len(values) - 1 - best >= self.looks
+        known = [float("-inf") if value is None else value for value in values]
+        return len(known) - 1 - known.index(max(known)) >= self.looks
