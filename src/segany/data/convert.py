@@ -63,15 +63,7 @@ def open_target(format: TargetFormat, folder: Path, options: TargetOptions | Non
         OptionError: impossible options.
     """
     chosen = options or TargetOptions()
-    if not 0 <= chosen.worker < chosen.workers:
-        raise OptionError(
-            f"a worker's number must be 0 to {chosen.workers - 1} of {chosen.workers}; got {chosen.worker}."
-        )
-    if format == "yolo" and chosen.workers > 1:
-        raise OptionError(
-            "YOLO's classes.txt is shared by all images, so one worker only can write it; "
-            f"got {chosen.workers}. Convert with one worker."
-        )
+    check_target(format, chosen)
     if format == "shards":
         with ShardWriter(
             folder,
@@ -89,6 +81,25 @@ def open_target(format: TargetFormat, folder: Path, options: TargetOptions | Non
     target = _FolderTarget(folder, format, chosen.photos)
     yield target
     target.finish()
+
+
+def check_target(format: TargetFormat, options: TargetOptions) -> None:
+    """See that a target can be opened with these options, without touching a file.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    if not 0 <= options.worker < options.workers:
+        raise OptionError(f"a worker's number must be below {options.workers}, from 0; got {options.worker}.")
+    if options.shard_images < 1 or options.shard_bytes < 1:
+        raise OptionError(
+            f"a shard must hold 1 image or more; got {options.shard_images} images, {options.shard_bytes} bytes."
+        )
+    if format == "yolo" and options.workers > 1:
+        raise OptionError(
+            "YOLO's classes.txt is shared by all images, so one worker only can write it; "
+            f"got {options.workers}. Convert with one worker."
+        )
 
 
 class _Once:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from segany.core.errors import OptionError
 from segany.data.sample import Sample
-from segany.masks.rle import BoolArray, Rle, decode, rle_exact_box_xywh
+from segany.masks.rle import BoolArray, Rle, decode, to_uncompressed
 
 COUNT_BINS = (("≤10", 10), ("11–50", 50), ("51–100", 100), ("101–200", 200), (">200", None))
 """The paper's bins of masks per image: name and largest number."""
@@ -71,7 +71,7 @@ class DatasetStats:
     concavity: tuple[tuple[float, ...], ...]
     """Per stratum of relative size, the concavities that were measured."""
     centers: Counts
-    """(Y, X) masks by the centre of their box, image height and width taken as 1."""
+    """(Y, X) masks by their centre of mass, image height and width taken as 1."""
     sizes_hw: dict[tuple[int, int], int]
     """Image height and width to number of images."""
     labels: dict[str, int]
@@ -189,10 +189,9 @@ class StatsCollector:
         for index, mask in enumerate(present):
             size = (mask.area / (height * width)) ** 0.5
             self._fine[min(int(size * FINE_SIZE_BINS), FINE_SIZE_BINS - 1)] += 1
-            x, y, w, h = rle_exact_box_xywh(mask.segmentation)
-            row = int((y + h / 2) / height * self.config.heat_bins)
-            column = int((x + w / 2) / width * self.config.heat_bins)
-            self._centers[row, column] += 1
+            x, y = centroid(mask.segmentation)
+            bins = self.config.heat_bins
+            self._centers[int(y / height * bins), int(x / width * bins)] += 1
             if mask.label is not None:
                 self._labels[mask.label] += 1
             self._offer(size, f"{sample.key}#{index}", mask.segmentation)
@@ -227,6 +226,27 @@ class StatsCollector:
             heapq.heappush(stratum, entry)
         elif entry[:2] > stratum[0][:2]:
             heapq.heapreplace(stratum, entry)
+
+
+def centroid(rle: Rle) -> tuple[float, float]:
+    """Centre of mass x, y in pixels of a mask that has some, read from the runs without decoding.
+
+    The top-left pixel covers [0, 1] x [0, 1], so a mask of the whole image has its centre at (W / 2, H / 2).
+    """
+    height = int(rle["size"][0])
+    ends = np.cumsum(np.asarray(to_uncompressed(rle)["counts"], np.int64))
+    starts, stops = ends[:-1:2], ends[1::2]
+    columns = float((_columns_before(stops, height) - _columns_before(starts, height)).sum())
+    places = float((stops * (stops - 1) - starts * (starts - 1)).sum()) / 2
+    area = float((stops - starts).sum())
+    return columns / area + 0.5, (places - height * columns) / area + 0.5
+
+
+def _columns_before(place: Counts, height: int) -> Counts:
+    """Sum of the column numbers of all pixels before a place, counted down the columns."""
+    column, row = np.divmod(place, height)
+    total: Counts = height * column * (column - 1) // 2 + column * row
+    return total
 
 
 def concavity(mask: BoolArray) -> float:

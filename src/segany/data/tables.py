@@ -29,7 +29,7 @@ def stats_markdown(results: Sequence[DatasetStats], failed: Sequence[str], missi
     text = "# Data set statistics\n\n" + _table(header, rows)
     text += (
         "\nRelative size is √(mask area / image area). Concavity is 1 - area / hull area, measured on equally many "
-        "masks of every size. A mask's centre is its box's.\n"
+        "masks of every size. A mask's centre is its centre of mass.\n"
     )
     if failed:
         text += f"\n{len(failed)} images could not be read; first: {failed[0]}\n"

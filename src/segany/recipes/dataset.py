@@ -15,7 +15,7 @@ from segany import __version__
 from segany.core.errors import DataError, ImageError, OptionError
 from segany.core.files import atomic_write_json, atomic_write_text
 from segany.core.progress import CancelCheck, Progress, check_cancelled
-from segany.data.convert import TargetFormat, TargetOptions, open_target
+from segany.data.convert import TargetFormat, TargetOptions, check_target, open_target
 from segany.data.open import SourceFormat, SourceOptions, open_source
 from segany.data.sample import Sample, SampleSource, SampleStream
 from segany.data.stats import COUNT_BINS, DatasetStats, StatsCollector, StatsConfig
@@ -99,6 +99,7 @@ def stats(
     if not sources:
         raise OptionError("stats needs at least one data set; got none.")
     _check_output(output)
+    _check_limit(limit)
     opened = [open_source(source, format=format, options=options) for source in sources]
     total, done = sum(_length(stream, limit) for stream in opened), 0
     failed: list[str] = []
@@ -153,6 +154,7 @@ def validate(
         Cancelled: `cancelled` said so; nothing was written.
     """
     _check_output(output)
+    _check_limit(limit)
     stream = open_source(source, format=format, options=options)
     validator = Validator(stream.name, images=photos)
     total = _length(stream, limit)
@@ -210,6 +212,8 @@ def convert(
         Cancelled: `cancelled` said so; finished images are kept, of shards the finished ones.
     """
     chosen, folder = target or TargetOptions(), Path(output)
+    check_target(to, chosen)
+    _check_limit(limit)
     stream = open_source(source, format=format, options=options)
     _open_output(folder, Path(source).expanduser(), _identity(stream, source, to, options, chosen, limit))
     result = ConversionResult(output=folder, missing=list(stream.missing), crowds=getattr(stream, "crowds", 0))
@@ -286,9 +290,12 @@ def _write_stats(
     return (folder / STATS_JSON, folder / STATS_MD, *plots)
 
 
-def _spread(stream: SampleStream, limit: int | None) -> Iterator[Sample]:
+def _check_limit(limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise OptionError(f"a limit must be 1 image or more; got {limit}. Leave it out to take all.")
+
+
+def _spread(stream: SampleStream, limit: int | None) -> Iterator[Sample]:
     if limit is None or not isinstance(stream, SampleSource):
         return islice(stream, limit)
     count = min(limit, len(stream))
