@@ -208,7 +208,10 @@ def distill(
     max_steps: Annotated[int | None, Parameter(help="Stop after so many steps; the schedule stays.")] = None,
     seed: Annotated[int | None, Parameter(help="Of weights, views and prompts; the preset's when left out.")] = None,
     cache: Annotated[
-        Path | None, Parameter(help="Folder of decoded packs and the teacher's embeddings; OUT/cache by default.")
+        Path | None,
+        Parameter(
+            help="Folder of decoded packs and the teacher's embeddings; the user's cache and OUT/cache by default."
+        ),
     ] = None,
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None,

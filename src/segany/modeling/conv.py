@@ -102,6 +102,7 @@ class ConvEncoder(nn.Module):
     def fuse(self, features: Sequence[Tensor]) -> Tensor:
         """The four stages' outputs, brought together at stride 16: (B, C, g, g)."""
         *fine, coarse = [lateral(x) for lateral, x in zip(self.lateral, features, strict=True)]
-        return sum(fine[1:], start=fine[0]) + functional.interpolate(
+        fused: Tensor = sum(fine[1:], start=fine[0]) + functional.interpolate(
             coarse, size=fine[-1].shape[-2:], mode="bilinear", align_corners=False
         )
+        return fused

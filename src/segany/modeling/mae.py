@@ -100,8 +100,8 @@ class MaskedAutoencoder(nn.Module):
         grid = grid + sine_positions(height, width, tokens.shape[-1], tokens.device)
         for layer in self.layers:
             grid = layer(grid)
-        painted: Tensor = self.leave(grid)
-        return painted.unflatten(1, (height, width))
+        painted: Tensor = self.leave(grid).reshape(batch, height, width, -1)
+        return painted
 
 
 def _decoder_layer(width: int, heads: int) -> nn.Module:
@@ -223,7 +223,7 @@ def random_visible(keys: Tensor, share_hidden: float, unit: int, device: torch.d
     count = max(1, flat.shape[1] - round(share_hidden * flat.shape[1]))
     seen = torch.zeros_like(flat, dtype=torch.bool)
     seen.scatter_(1, flat.argsort(dim=1)[:, :count], True)
-    return seen.unflatten(1, keys.shape[1:]).repeat_interleave(unit, 1).repeat_interleave(unit, 2).to(device)
+    return seen.reshape(keys.shape).repeat_interleave(unit, 1).repeat_interleave(unit, 2).to(device)
 
 
 def patches_of(pixels: Tensor, cell: int) -> Tensor:
@@ -235,7 +235,8 @@ def patches_of(pixels: Tensor, cell: int) -> Tensor:
 
 def pixels_of(patches: Tensor, cell: int) -> Tensor:
     """The opposite of `patches_of`."""
-    grid = patches.unflatten(3, (-1, cell, cell)).permute(0, 3, 1, 4, 2, 5)
+    batch, height, width, _ = patches.shape
+    grid = patches.reshape(batch, height, width, -1, cell, cell).permute(0, 3, 1, 4, 2, 5)
     return grid.flatten(4, 5).flatten(2, 3)
 
 

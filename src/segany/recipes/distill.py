@@ -69,7 +69,8 @@ def run(
         data: folders of photos, labelled or not; of folders with packs the held-out part stays out. None means
             painted scenes alone.
         sets: further photos, as values.
-        cache: folder of decoded packs and the teacher's embeddings; OUT/cache when left out.
+        cache: folder of decoded packs, and of the teacher's embeddings (in `features`); when left out, one in the
+            user's cache folder and OUT/cache.
         max_steps: stop after so many steps of the whole training; the schedule stays as it is.
         device: as everywhere.
         told: called after every step, by the main process.
@@ -88,7 +89,7 @@ def run(
     pupil, origin = _student(student, master, config)
     out.mkdir(parents=True, exist_ok=True)
     with processes(device) as group:
-        drawn, watched = gathered_photos(data, None if cache is None else cache / "photos", group, UnlabelledSet)
+        drawn, watched = gathered_photos(data, cache, group, UnlabelledSet)
         drawn = [*drawn, *sets]
         known = {"teacher": master.fingerprint, "student": origin}
         open_run(out, "distill", config, known | {photos.name: photos.fingerprint for photos in drawn}, group)
@@ -193,7 +194,7 @@ def _source(
         teacher=teacher,
         store=store,
         seed=seed,
-        painted=max(config.images, min(1000, config.images * config.schedule.steps)),
+        painted=config.painted,
         rank=group.rank,
         world=group.world,
     )

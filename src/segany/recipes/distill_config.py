@@ -40,6 +40,8 @@ class DistillConfig:
     """Views of every photo, the whole photo first; the teacher sees each once. 1 or more."""
     view: ViewConfig = field(default_factory=lambda: ViewConfig(whole=0.0))
     """How the further views may stray from the photo."""
+    painted: int = 1000
+    """Painted scenes that stand in for photos when there are none. 1 or more."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(weight_decay=0.05, clip=1.0, average=0.998)
     )
@@ -52,7 +54,7 @@ class DistillConfig:
     """Precision, memory, saving, looking."""
 
     def __post_init__(self) -> None:
-        least = ("prompts", "images", "per_device", "views")
+        least = ("prompts", "images", "per_device", "views", "painted")
         reject(
             f"recipe {self.name}",
             [
@@ -71,6 +73,7 @@ class DistillConfig:
             images=4,
             per_device=4,
             views=1,
+            painted=12,
             schedule=replace(self.schedule, rate=1e-2, steps=SHRUNK_STEPS, warm_up=3),
             optimizer=replace(self.optimizer, average=None),
             loop=replace(self.loop, precision="float32", save_every=SHRUNK_STEPS, look_every=SHRUNK_STEPS),
