@@ -122,11 +122,11 @@ def visible_tokens(encoder: ImageEncoderViT, pixels: Tensor, visible: Tensor) ->
 
     With every patch visible this is the trunk's own output, as long as windows tile the grid.
     """
-    patches = encoder.patch_embed(pixels)
+    patches: Tensor = encoder.patch_embed(pixels)
     height, width = patches.shape[1:3]
     patches = (patches + encoder._positions((height, width))).flatten(1, 2)
     index = visible_index(visible)
-    tokens = patches.gather(1, index.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+    tokens: Tensor = patches.gather(1, index.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
     rows, columns = index // width, index % width
     for block in encoder.blocks:
         tokens = _visible_block(cast(Block, block), tokens, rows, columns)
