@@ -142,9 +142,7 @@ def test_nms_is_the_plain_greedy_rule(candidates: list[tuple[list[int], float]],
 
 
 @given(STACKS, st.data(), st.sampled_from([0.2, 0.5, 0.9]))
-def test_nms_on_masks_is_the_plain_greedy_rule(
-    masks: np.ndarray, data: st.DataObject, threshold: float
-) -> None:
+def test_nms_on_masks_is_the_plain_greedy_rule(masks: np.ndarray, data: st.DataObject, threshold: float) -> None:
     scores = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=len(masks), max_size=len(masks)))
     rles = rle.encode_many(masks)
     iou = pairwise_mask_iou(masks, masks)

@@ -29,8 +29,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     name = f".{target.stem[:40]}.{secrets.token_hex(6)}.part{target.suffix}"
     temporary = target.with_name(name)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    usual = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(usual)  # some writers put a file of their own in its place, readable by its owner alone
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -107,9 +107,7 @@ def _shape(rng: Rng, size: int) -> NDArray[np.bool_]:
 
 
 def _outline(rng: Rng, centre: NDArray[np.float64], radius: float, corners: int) -> NDArray[np.int32]:
-    angles = (
-        np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 40 else np.linspace(0, 2 * np.pi, corners)
-    )
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 40 else np.linspace(0, 2 * np.pi, corners)
     reach = rng.uniform(0.5, 1, corners)
     if corners >= 40:
         waves = [rng.normal(0, 0.5 / k) * np.cos(k * angles + rng.uniform(0, 6.3)) for k in range(1, 6)]

@@ -77,7 +77,5 @@ def largest_component_area(mask: Any) -> int:
 
 def _components(mask: BoolArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """(H, W) labels with 0 outside the mask, and the number of pixels of each label."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
-    )
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
     return labels.astype(np.int32, copy=False), stats[:, cv2.CC_STAT_AREA].astype(np.int64)

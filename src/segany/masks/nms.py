@@ -86,9 +86,7 @@ def mask_nms(rles: Sequence[Mapping[str, Any]], scores: ArrayLike, threshold: fl
     return _greedy(rles, scores, threshold, overlap)
 
 
-def containment_nms(
-    rles: Sequence[Mapping[str, Any]], scores: ArrayLike, threshold: float
-) -> NDArray[np.int64]:
+def containment_nms(rles: Sequence[Mapping[str, Any]], scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
     """Greedy suppression of masks that lie mostly inside a better one, whatever the difference in size.
 
     A mask is dropped when the share of its own pixels covered by an already kept mask is strictly above the

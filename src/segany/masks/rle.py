@@ -48,9 +48,7 @@ def as_bool_mask(mask: Any, *, ndim: int = 2) -> BoolArray:
             f"Add or drop axes until the shape is {wanted}."
         )
     if array.dtype != np.bool_ and not np.issubdtype(array.dtype, np.integer):
-        raise DataError(
-            f"a mask must be boolean or integer; got {array.dtype}. Threshold it first, e.g. logits > 0."
-        )
+        raise DataError(f"a mask must be boolean or integer; got {array.dtype}. Threshold it first, e.g. logits > 0.")
     return array if array.dtype == np.bool_ else array != 0
 
 
@@ -263,9 +261,7 @@ def _runs_of_text(counts: str | bytes) -> NDArray[np.int64]:
     chars = np.frombuffer(raw, np.uint8).astype(np.int64)
     bits = chars - _FIRST_CHAR
     if len(chars) == 0 or bits.min() < 0 or chars.max() > _LAST_CHAR or bits[-1] & 32:
-        raise DataError(
-            f"RLE counts must be COCO's compressed text; got {_shown(counts)}. The text is cut or damaged."
-        )
+        raise DataError(f"RLE counts must be COCO's compressed text; got {_shown(counts)}. The text is cut or damaged.")
     ends = np.flatnonzero((bits & 32) == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1

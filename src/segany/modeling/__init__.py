@@ -1,1 +1,1 @@
-"""Tensors only: encoders, prompt encoder, two-way transformer, mask decoder, presets, checkpoints. Every forward trains."""
+"""Tensors only: encoders, prompt encoder, mask decoder, presets, checkpoints. Every forward trains."""

@@ -102,13 +102,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"expected a JSON file at {path}; there is none. Check the path.") from None
     except OSError as error:
-        raise DataError(
-            f"expected a readable JSON file at {path}; got {error.strerror}. Check it."
-        ) from error
+        raise DataError(f"expected a readable JSON file at {path}; got {error.strerror}. Check it.") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path} must be JSON; got {error}. The file is damaged or of another kind."
-        ) from error
+        raise DataError(f"{path} must be JSON; got {error}. The file is damaged or of another kind.") from error
     return mapping(str(path), content)
 
 

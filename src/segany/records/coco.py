@@ -89,9 +89,7 @@ def from_coco(dataset: Mapping[str, Any]) -> list[ImageRecord]:
         check.need(where, annotation, ("image_id", "segmentation"))
         number = check.integer(f"{where}: image_id", annotation["image_id"])
         if number not in images:
-            raise DataError(
-                f"{where}: image_id must be one of the images; got {number}, which is not listed."
-            )
+            raise DataError(f"{where}: image_id must be one of the images; got {number}, which is not listed.")
         try:
             masks[number].append(_mask(annotation, images[number], labels))
         except DataError as error:
@@ -185,9 +183,7 @@ def _labels(categories: Any) -> dict[int, str | None]:
     return dict.fromkeys(labels) if set(labels.values()) == {NO_LABEL} else labels
 
 
-def _mask(
-    annotation: dict[str, Any], image: Mapping[str, Any], labels: Mapping[int, str | None]
-) -> MaskRecord:
+def _mask(annotation: dict[str, Any], image: Mapping[str, Any], labels: Mapping[int, str | None]) -> MaskRecord:
     size = (check.integer("height", image["height"], low=1), check.integer("width", image["width"], low=1))
     rle = coco_segmentation_to_rle(annotation["segmentation"], size)
     label = annotation.get("label")

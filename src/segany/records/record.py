@@ -67,16 +67,13 @@ class MaskRecord:
     def __post_init__(self) -> None:
         known = set(self.extra) & {*REFERENCE_KEYS, *OPTIONAL_KEYS}
         if known:
-            raise DataError(
-                f"extra holds unknown keys only; got {sorted(known)}. Pass them by their own name."
-            )
+            raise DataError(f"extra holds unknown keys only; got {sorted(known)}. Pass them by their own name.")
         put = self._put
         put("segmentation", compressed(self.segmentation))
         put("area", check.integer("area", self.area))
         if self.area != (pixels := rle_area(self.segmentation)):
             raise DataError(
-                f"area must be the mask's own {pixels} pixels; got {self.area}. "
-                "MaskRecord.from_mask computes it."
+                f"area must be the mask's own {pixels} pixels; got {self.area}. MaskRecord.from_mask computes it."
             )
         put("bbox", self._inside_image(check.numbers("bbox", self.bbox, 4, "x, y, w, h in pixels")))
         put("predicted_iou", float(check.number("predicted_iou", self.predicted_iou)))
@@ -240,9 +237,7 @@ class ImageRecord:
         put(self, "file_extra", check.mapping("file_extra", self.file_extra))
         known = {*IMAGE_KEYS} & set(self.extra) | {"image", "annotations"} & set(self.file_extra)
         if known:
-            raise DataError(
-                f"extra keys are unknown ones only; got {sorted(known)}. Pass them by their name."
-            )
+            raise DataError(f"extra keys are unknown ones only; got {sorted(known)}. Pass them by their name.")
         for index, record in enumerate(self.annotations):
             if not isinstance(record, MaskRecord):
                 raise DataError(f"annotations must be MaskRecords; number {index} is {check.shown(record)}.")

@@ -97,9 +97,7 @@ def test_coco_reads_all_three_spellings() -> None:
     assert not coco_segmentation_to_mask([], (4, 5)).any()
 
 
-@pytest.mark.parametrize(
-    "segmentation", [None, "13", 5, [1, 2, 3, 4, 5, 6], {"size": [5, 4], "counts": [20]}]
-)
+@pytest.mark.parametrize("segmentation", [None, "13", 5, [1, 2, 3, 4, 5, 6], {"size": [5, 4], "counts": [20]}])
 def test_coco_segmentation_of_another_kind_is_an_error(segmentation: object) -> None:
     with pytest.raises(DataError):
         coco_segmentation_to_mask(segmentation, (4, 5))

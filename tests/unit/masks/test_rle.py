@@ -115,9 +115,7 @@ def test_malformed_is_an_error_in_every_reader(value: Any) -> None:
             read(value)
 
 
-@pytest.mark.parametrize(
-    "mask", [np.zeros((2, 2, 2), bool), np.zeros((0, 3), bool), np.zeros((2, 2)), 1, "mask"]
-)
+@pytest.mark.parametrize("mask", [np.zeros((2, 2, 2), bool), np.zeros((0, 3), bool), np.zeros((2, 2)), 1, "mask"])
 def test_only_masks_are_encoded(mask: Any) -> None:
     with pytest.raises(DataError):
         rle.encode(mask)

@@ -46,6 +46,8 @@ def test_scores_change_the_metadata_and_nothing_else(trained: Path, tmp_path: Pa
     assert json.loads(after.metadata["scores"])["packs"] == REPORT["packs"]
     assert after.metadata["steps"] == "7"
     assert shipped.stat().st_size < size + 1000
+    (tmp_path / "plain").touch()
+    assert shipped.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_scores_need_one_of_our_files(tmp_path: Path) -> None:

@@ -19,9 +19,7 @@ def image(number: int, *labels: str | None, **changes: Any) -> ImageRecord:
     mask = np.zeros((6, 9), bool)
     mask[2:4, 3:8] = True
     records = tuple(
-        MaskRecord.from_mask(
-            mask, predicted_iou=0.9, point_coords=[(4, 2)], crop_box=(1, 1, 8, 5), label=label
-        )
+        MaskRecord.from_mask(mask, predicted_iou=0.9, point_coords=[(4, 2)], crop_box=(1, 1, 8, 5), label=label)
         for label in labels
     )
     known = {

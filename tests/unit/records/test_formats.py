@@ -56,9 +56,7 @@ def test_png_folder(tmp_path: Path, record: ImageRecord) -> None:
 
 def test_png_folder_replaces_an_older_one(tmp_path: Path, record: ImageRecord) -> None:
     WRITERS["png"].write(record, tmp_path, "photo")
-    fewer = ImageRecord(
-        image_id=3, width=30, height=20, file_name="photo.jpg", annotations=record.annotations[:1]
-    )
+    fewer = ImageRecord(image_id=3, width=30, height=20, file_name="photo.jpg", annotations=record.annotations[:1])
     WRITERS["png"].write(fewer, tmp_path, "photo")
     assert {path.name for path in (tmp_path / "photo").iterdir()} == {"metadata.csv", "0.png"}
     assert [path.name for path in tmp_path.iterdir()] == ["photo"]
@@ -104,8 +102,7 @@ def test_polygons(tmp_path: Path, record: ImageRecord) -> None:
     assert [a["area"] for a in document["annotations"]] == [10, 84, 31, 0]
     for annotation, mask in zip(document["annotations"], record.annotations, strict=True):
         polygons = [
-            Polygon(np.array(p["outer"]), tuple(np.array(hole) for hole in p["holes"]))
-            for p in annotation["polygons"]
+            Polygon(np.array(p["outer"]), tuple(np.array(hole) for hole in p["holes"])) for p in annotation["polygons"]
         ]
         assert (polygons_to_mask(polygons, (20, 30)) == mask.mask).all()
 
