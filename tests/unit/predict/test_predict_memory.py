@@ -21,6 +21,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, {folder!r})
 from _toys import lively, photo, trained_or_random_tiny
 from segany.geometry.grids import point_grid
+from segany.predict.automatic.config import SweepConfig
 from segany.predict.automatic.generator import AutomaticMaskGenerator
 def say(**facts):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
@@ -51,7 +52,7 @@ tried = predictor.decode(thumbnail, points=points, labels=np.ones((1024, 1)))
 lowered = float(np.sort(tried.predicted_iou.ravel())[-220])
 seen = []
 knobs = dict(pred_iou_thresh=lowered, stability_score_thresh=0.0, box_nms_thresh=1.0)
-records = AutomaticMaskGenerator(predictor, **knobs).generate(
+records = AutomaticMaskGenerator(predictor, SweepConfig(**knobs)).generate(
     rgb, embeddings=[image], progress=lambda *now: seen.append(now)
 )
 say(records=len(records), sizes=sorted({record.size_hw for record in records}), clicks=seen[-1])
