@@ -96,10 +96,13 @@ class MaskDecoder(nn.Module):
             token_mask = torch.cat([all_real(tokens[:, : len(own)]), token_mask], dim=1)
         if image_index is not None:
             image_embeddings = image_embeddings[image_index]
+        elif len(image_embeddings) == 1 and dense_prompt_embeddings.stride(0) == 0:
+            # One image and no mask hints: until tokens touch it the image side is the same for all prompts.
+            dense_prompt_embeddings = dense_prompt_embeddings[:1]
         image = image_embeddings + dense_prompt_embeddings
         tokens, attended = self.transformer(image, image_pe.to(own.dtype), tokens, token_mask)
 
-        upscaled = self.output_upscaling(attended.transpose(1, 2).reshape(image.shape))
+        upscaled = self.output_upscaling(attended.transpose(1, 2).unflatten(-1, image.shape[-2:]))
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens]
         kernels = torch.stack(
             [head(mask_tokens[:, index]) for index, head in enumerate(self.output_hypernetworks_mlps)], dim=1

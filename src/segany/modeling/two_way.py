@@ -128,7 +128,7 @@ class TwoWayTransformer(nn.Module):
         point_embedding: Tensor,
         token_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Args: image (P, C, g, g), its positions (1 or P, C, g, g), tokens (P, T, C), mask (P, T) of real tokens.
+        """Args: image (1 or P, C, g, g), its positions (likewise), tokens (P, T, C), mask (P, T) of real tokens.
 
         Returns:
             tokens (P, T, C) and image tokens (P, N, C).
