@@ -37,11 +37,12 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """(P, Q, C), (P, K, C), (P, K, C) → (P, Q, C); `key_mask` (P, K) is False where a key is padding."""
-        query = self._split(self.q_proj(q))
-        scores = query @ self._split(self.k_proj(k)).transpose(-2, -1) * query.shape[-1] ** -0.5
+        query, key = self._split(self.q_proj(q)), self._split(self.k_proj(k))
+        # Keys along the second-last axis: a softmax over a handful of keys then runs along the long, contiguous one.
+        scores = key @ query.transpose(-2, -1) * query.shape[-1] ** -0.5
         if key_mask is not None:
-            scores = scores.masked_fill(~key_mask[:, None, None, :], float("-inf"))
-        out = scores.softmax(dim=-1).to(query.dtype) @ self._split(self.v_proj(v))
+            scores = scores.masked_fill(~key_mask[:, None, :, None], float("-inf"))
+        out = scores.softmax(dim=-2).to(query.dtype).transpose(-2, -1) @ self._split(self.v_proj(v))
         projected: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
         return projected
 
