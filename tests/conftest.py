@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from segany.predict.predictor import Predictor
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=1500, deadline=None)
+settings.register_profile("usual", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "usual"))
+"""On CI the same examples every time; elsewhere new ones, and `HYPOTHESIS_PROFILE=search` looks long."""
 
 
 @pytest.fixture(scope="session")

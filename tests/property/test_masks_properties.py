@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -42,6 +42,8 @@ def test_run_lengths_are_those_of_the_columns(mask: np.ndarray) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=130), max_size=12), st.integers(1, 6))
+@example("\x80", 5)
+@example("\ud800", 5)
 def test_any_text_is_a_mask_or_an_error(counts: str, side: int) -> None:
     try:
         mask = rle.decode({"size": [side, 3], "counts": counts})

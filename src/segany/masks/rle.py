@@ -257,7 +257,7 @@ def _runs_of_list(counts: Any) -> NDArray[np.int64]:
 
 def _runs_of_text(counts: str | bytes) -> NDArray[np.int64]:
     """Runs of COCO's text: 5 bits a character, bit 6 continues, from the fourth on a run is a difference."""
-    raw = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
+    raw = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
     chars = np.frombuffer(raw, np.uint8).astype(np.int64)
     bits = chars - _FIRST_CHAR
     if len(chars) == 0 or bits.min() < 0 or chars.max() > _LAST_CHAR or bits[-1] & 32:
