@@ -71,6 +71,8 @@ class ConvConfig:
     """Side of each stage's depthwise kernels, in cells of its grid; odd. Large ones are slow to train on fine grids."""
     expand: int = 4
     """Hidden width of a block's MLP over its width."""
+    attention: int = 0
+    """Self-attention layers over the whole stride-32 grid, before the last stage's blocks: far things meet."""
 
     @property
     def stride(self) -> int:

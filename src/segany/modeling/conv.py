@@ -15,6 +15,10 @@ from segany.modeling.config import ConvConfig
 from segany.modeling.layers import LayerNorm2d, ResidualBlock
 
 
+HEAD_WIDTH = 32
+"""Channels of an attention head."""
+
+
 class ConvBlock(ResidualBlock):
     """Depthwise convolution, layer normalisation, channel MLP, residual.
 
@@ -32,6 +36,31 @@ class ConvBlock(ResidualBlock):
         inner = self.norm(self.dw(x).permute(0, 2, 3, 1))
         inner = self.lin2(functional.relu(self.lin1(inner)))
         out: Tensor = x + self.thinned(inner.permute(0, 3, 1, 2))
+        return out
+
+
+class GlobalAttention(ResidualBlock):
+    """Every cell of a coarse grid looks at all the others; starts as the identity.
+
+    No positions: the convolutions before it carry them.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+
+    def body(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        tokens = self.norm(x.flatten(2).transpose(1, 2))
+        split = self.qkv(tokens).reshape(batch, height * width, 3, self.heads, channels // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        scores = query @ key.transpose(-2, -1) * (channels // self.heads) ** -0.5
+        gathered = (scores.softmax(dim=-1).to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        branch = self.proj(gathered).transpose(1, 2).reshape(x.shape)
+        out: Tensor = x + self.thinned(branch)
         return out
 
 
@@ -61,6 +90,7 @@ class ConvEncoder(nn.Module):
         w = config.widths
         self.stem = nn.Sequential(nn.Conv2d(3, w[0], kernel_size=4, stride=4), LayerNorm2d(w[0]))
         self.stages = _stages(config)
+        self.attention = nn.ModuleList(GlobalAttention(w[3], w[3] // HEAD_WIDTH) for _ in range(config.attention))
         self.downsample = nn.ModuleList(
             nn.Sequential(LayerNorm2d(a), nn.Conv2d(a, b, kernel_size=2, stride=2)) for a, b in itertools.pairwise(w)
         )
@@ -84,6 +114,8 @@ class ConvEncoder(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+        for layer in self.attention:
+            nn.init.zeros_(layer.proj.weight)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels → (B, C, g, g)."""
@@ -95,9 +127,18 @@ class ConvEncoder(nn.Module):
         x = self.stem(pixels)
         features = []
         for index, stage in enumerate(self.stages):
-            x = stage(x if index == 0 else self.downsample[index - 1](x))
+            x = x if index == 0 else self.downsample[index - 1](x)
+            if index == len(self.stages) - 1:
+                x = self.look_around(x)
+            x = stage(x)
             features.append(x)
         return self.fuse(features)
+
+    def look_around(self, x: Tensor) -> Tensor:
+        """The attention layers, in front of the last stage: (B, C, h, w) → the same shape."""
+        for layer in self.attention:
+            x = layer(x)
+        return x
 
     def fuse(self, features: Sequence[Tensor]) -> Tensor:
         """The four stages' outputs, brought together at stride 16: (B, C, g, g)."""

@@ -180,6 +180,8 @@ def _masked_conv(encoder: ConvEncoder, pixels: Tensor, visible: Tensor) -> Tenso
     features = []
     for index, stage in enumerate(encoder.stages):
         x = _zeroed(x if index == 0 else encoder.downsample[index - 1](x), visible)
+        if index == len(encoder.stages) - 1:
+            x = _zeroed(encoder.look_around(x), visible)
         for block in cast(nn.Sequential, stage):
             x = _zeroed(block(x), visible)
         features.append(x)
