@@ -14,7 +14,6 @@ from torch.nn import functional
 from segany.modeling.config import ConvConfig
 from segany.modeling.layers import LayerNorm2d, ResidualBlock
 
-
 HEAD_WIDTH = 32
 """Channels of an attention head."""
 
@@ -51,6 +50,7 @@ class GlobalAttention(ResidualBlock):
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
+        nn.init.zeros_(self.proj.weight)
 
     def body(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -111,11 +111,9 @@ class ConvEncoder(nn.Module):
 
     def _init_weights(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module.weight.any():  # an attention's exit starts at zero
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        for layer in self.attention:
-            nn.init.zeros_(layer.proj.weight)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels → (B, C, g, g)."""
