@@ -51,6 +51,7 @@ class GlobalAttention(ResidualBlock):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
 
     def body(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
