@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from textwrap import shorten
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from segany.modeling.checkpoints.load import LoadedModel
 
 models = App(name="models", help="List, download, inspect, convert and verify weights.", help_format="plaintext")
+
+WIDEST = 96
+"""Characters of a value in the table of `info`."""
 
 Layout = Literal["official", "huggingface", "segany"]
 
@@ -52,7 +57,12 @@ def download(name: str, /) -> int:
 
 
 @models.command
-def info(source: str = "tiny", /) -> int:
+def info(
+    source: str = "tiny",
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", help="Everything, whole, as JSON.", negative="")] = False,
+) -> int:
     """What a checkpoint holds: layout, model, sizes, and what it says of itself.
 
     Args:
@@ -61,11 +71,26 @@ def info(source: str = "tiny", /) -> int:
     loaded = _load(source)
     config = loaded.config.to_dict()
     parameters = sum(tensor.numel() for tensor in loaded.model.state_dict().values())
+    if as_json:
+        about = {key: _plain(value) for key, value in loaded.metadata.items() if key != "config"}
+        facts = {"config": config, "values": parameters, "fingerprint": loaded.fingerprint, "metadata": about}
+        show(json.dumps(facts, indent=1))
+        return 0
     rows = [("model", loaded.config.name), ("values", f"{parameters:,}"), ("fingerprint", loaded.fingerprint)]
     rows += [(f"config {key}", str(value)) for key, value in config.items() if key != "name"]
     rows += [(key, value) for key, value in loaded.metadata.items() if key != "config"]
-    show(table(("what", "value"), rows))
+    show(table(("what", "value"), [(key, shorten(value, WIDEST, placeholder=" …")) for key, value in rows]))
+    if any(len(value) > WIDEST for _, value in rows):
+        say(f"what ends in … is shown whole by: segany models info {source} --json")
     return 0
+
+
+def _plain(value: str) -> Any:
+    """What JSON in a text stands for; other text as it is."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 @models.command

@@ -211,6 +211,8 @@ def test_models_info_and_verify(run: Run, toy: Path) -> None:
     assert "toy" in info.out and "128" in info.out
     fingerprint = re.search(r"fingerprint\s+([0-9a-f]{64})", info.out)
     assert fingerprint
+    whole = json.loads(run("models", "info", toy, "--json").out)
+    assert whole["fingerprint"] in info.out and whole["config"]["name"] == "toy"
     verified = run("models", "verify", toy)
     assert verified.code == 0
     assert fingerprint[1] in verified.out
