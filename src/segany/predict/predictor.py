@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segany.core.device import resolve_device, resolve_dtype
 from segany.core.errors import EmbeddingError, NotAvailableError, OptionError, PromptError
 from segany.core.identity import fingerprint as fingerprint_of
+from segany.geometry.frames import Frame
 from segany.modeling.checkpoints.load import load_model
 from segany.modeling.sam import Sam
-from segany.predict.embedding import ImageEmbedding
+from segany.predict.embedding import ImageEmbedding, photo_hash
 from segany.predict.prediction import Prediction
 from segany.predict.rows import PromptRow, rows_of, stack
 from segany.predict.upscale import Upscaler
@@ -118,13 +120,17 @@ class Predictor:
         embeddings: list[ImageEmbedding] = []
         waiting = iter(images)
         while batch := list(islice(waiting, batch_size)):
-            prepared = [self._transform(read_image(image)) for image in batch]
-            features = self.encode_pixels(torch.stack([pixels for pixels, _ in prepared]))
+            prepared = [self._prepared(read_image(image)) for image in batch]
+            features = self.encode_pixels(torch.stack([pixels for pixels, _, _ in prepared]))
             embeddings += [
-                ImageEmbedding(row.clone(), frame, self.fingerprint)
-                for row, (_, frame) in zip(features, prepared, strict=True)
+                ImageEmbedding(row.clone(), frame, self.fingerprint, photo)
+                for row, (_, frame, photo) in zip(features, prepared, strict=True)
             ]
         return embeddings
+
+    def _prepared(self, rgb: NDArray[np.uint8]) -> tuple[Tensor, Frame, str]:
+        """The canvas of a photo, its frame, and its hash; the photo itself may go."""
+        return (*self._transform(rgb), photo_hash(rgb))
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised and padded canvas → (B, C, g, g) float32 on the predictor's device."""

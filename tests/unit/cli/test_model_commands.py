@@ -41,6 +41,33 @@ def test_segment_names_its_output_itself(run: Run, photo: Path, toy: Path) -> No
     assert (said.code, said.out.split()) == (0, ["photo_mask.png", "photo_mask_overlay.png"])
 
 
+def test_segment_encodes_a_photo_once(
+    run: Run, photo: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segany.predict.predictor import Predictor
+
+    encoded: list[object] = []
+    encode = Predictor.encode
+
+    def counted(self: Predictor, image: object) -> object:
+        encoded.append(image)
+        return encode(self, image)
+
+    monkeypatch.setattr(Predictor, "encode", counted)
+    words = ("segment", photo, "--point", "30,25", "--model", toy)
+    for output in ("first.png", "second.png"):
+        assert run(*words, "-o", output).code == 0
+    assert len(encoded) == 1
+    assert Path("first.png").read_bytes() == Path("second.png").read_bytes()
+    assert list((tmp_path / "cache" / "embeddings").rglob("*.safetensors"))
+    run(*words, "-o", "third.png", "--no-cache")
+    run(*words, "-o", "third.png", "--cache", "mine")
+    assert len(encoded) == 3
+    assert list(Path("mine").rglob("*.safetensors"))
+    said = run(*words, "--cache", "mine", "--no-cache")
+    assert (said.code, "--no-cache" in said.err) == (2, True)
+
+
 def test_segment_all_writes_every_candidate(run: Run, photo: Path, toy: Path) -> None:
     said = run("segment", photo, "--point", "30,25", "--all", "-o", "m.png", "--model", toy)
     assert said.out.split() == ["m_1.png", "m_2.png", "m_3.png", "m_overlay.png"]

@@ -96,7 +96,7 @@ class AutomaticMaskGenerator:
         crops, layers = crop_boxes(size_hw, self.config.crop_n_layers, self.config.crop_overlap_ratio)
         grids = self._grids()
         if embeddings is not None:
-            self._check(embeddings, crops)
+            self._check(embeddings, crops, rgb)
         total, done = sum(len(grids[layer]) for layer in layers), 0
         found = Candidates()
         for index, (crop, layer) in enumerate(zip(crops, layers, strict=True)):
@@ -129,7 +129,7 @@ class AutomaticMaskGenerator:
         x0, y0, x1, y1 = crop
         return self.predictor.encode(rgb[y0:y1, x0:x1])
 
-    def _check(self, embeddings: Sequence[ImageEmbedding], crops: list[Box]) -> None:
+    def _check(self, embeddings: Sequence[ImageEmbedding], crops: list[Box], rgb: NDArray[np.uint8]) -> None:
         if len(embeddings) != len(crops):
             raise EmbeddingError(
                 f"expected one embedding per crop, {len(crops)}; got {len(embeddings)}. Make them with embed(image)."
@@ -140,4 +140,9 @@ class AutomaticMaskGenerator:
                 raise EmbeddingError(
                     f"expected an embedding of a crop of {(y1 - y0, x1 - x0)} pixels, (H, W); got one of "
                     f"{embedding.size_hw}. Make them with embed(image), from the same photo."
+                )
+            if not embedding.is_of(rgb[y0:y1, x0:x1]):
+                raise EmbeddingError(
+                    "expected embeddings of this photo; got those of another one of the same size. Make them with "
+                    "embed(image), from the same photo."
                 )
