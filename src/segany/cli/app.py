@@ -14,6 +14,7 @@ from segany.cli.demo import demo
 from segany.cli.doctor import doctor
 from segany.cli.evaluate import evaluate
 from segany.cli.everything import everything
+from segany.cli.export import export
 from segany.cli.models import models
 from segany.cli.segment import segment
 from segany.cli.train import train
@@ -35,6 +36,7 @@ app.command(everything)
 app.command(models)
 app.command(evaluate)
 app.command(dataset)
+app.command(export)
 app.command(doctor)
 app.command(train)
 
