@@ -62,6 +62,9 @@ EXTRAS_ONLY = (
 )
 """Libraries of the extras: no module may need one merely to be imported."""
 
+NEEDS_ITS_EXTRA = ("segany.service.",)
+"""Places that are their extra: behind their front door, everything is made of its library."""
+
 
 def test_surface_is_exactly_this() -> None:
     assert set(segany.__all__) == SURFACE
@@ -97,6 +100,7 @@ def run_python(code: str) -> str:
 def test_everything_imports_on_the_bare_install() -> None:
     """Every module, in one fresh interpreter where the extras' libraries cannot be found."""
     names = [m.name for m in modules() if m.path.name != "__main__.py"]
+    names = [name for name in names if not name.startswith(NEEDS_ITS_EXTRA) or name == "segany.service.settings"]
     code = f"""
 import importlib, sys
 class Absent:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from segany import __version__
+from segany.cli.benchmark import benchmark
 from segany.cli.dataset import dataset
 from segany.cli.demo import demo
 from segany.cli.doctor import doctor
@@ -17,6 +18,7 @@ from segany.cli.everything import everything
 from segany.cli.export import export
 from segany.cli.models import models
 from segany.cli.segment import segment
+from segany.cli.serve import serve
 from segany.cli.train import train
 from segany.core.errors import Cancelled, InputError, SeganyError
 
@@ -36,9 +38,11 @@ app.command(everything)
 app.command(models)
 app.command(evaluate)
 app.command(dataset)
+app.command(benchmark)
 app.command(export)
 app.command(doctor)
 app.command(train)
+app.command(serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

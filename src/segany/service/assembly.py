@@ -1,0 +1,100 @@
+"""The parts of an app, made and ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+
+import structlog
+import torch
+
+from segany.core.errors import SeganyError
+from segany.predict.cache import EmbeddingCache
+from segany.service.decoding import Decoder
+from segany.service.embeddings import Embeddings
+from segany.service.errors import ApiError
+from segany.service.images import ImageStore
+from segany.service.jobs import JobStore
+from segany.service.metrics import Metrics
+from segany.service.models import Loader, ModelShelf
+from segany.service.onnx_files import OnnxFiles
+from segany.service.parts import Parts
+from segany.service.runner import JobRunner, SourceOf
+from segany.service.settings import Settings
+from segany.service.sources import generator_source
+from segany.service.workers import Pool
+
+LOG = structlog.get_logger("segany.service")
+
+
+def make_parts(settings: Settings, named: Mapping[str, Loader], source_of: SourceOf | None, metrics: Metrics) -> Parts:
+    """Everything behind the routes, with its threads running but for the jobs'."""
+    torch.set_num_threads(settings.threads or usable_processors())
+    folder = settings.data_dir
+    shutil.rmtree(folder / "passing", ignore_errors=True)
+    shelf = ModelShelf(named, settings.max_loaded_models)
+    job_store = JobStore(folder / "jobs", settings.max_jobs)
+    image_store = ImageStore(folder / "images", settings.image_store_bytes, settings.max_pixels, job_store.uses)
+    encoder = Pool("encoding", 1, settings.encode_queue)
+    exporter = Pool("exports", 1, settings.job_queue)
+    decoder = Decoder.of(settings, metrics)
+    cache = EmbeddingCache(folder / "embeddings", settings.embedding_store_bytes)
+    memory = settings.embedding_memory_bytes
+    made = Parts(
+        settings=settings,
+        shelf=shelf,
+        images=image_store,
+        embeddings=Embeddings(shelf, image_store, cache, memory_bytes=memory, pool=encoder, metrics=metrics),
+        decoder=decoder,
+        jobs=job_store,
+        runner=JobRunner(
+            job_store,
+            image_store,
+            source_of or generator_source(shelf),
+            others_wait=lambda: decoder.is_busy or encoder.open_calls > 0,
+            most_waiting=settings.job_queue,
+            metrics=metrics,
+        ),
+        onnx=OnnxFiles(shelf, folder / "onnx", exporter),
+        metrics=metrics,
+        files=Pool("files", settings.file_threads, settings.file_queue),
+        encoder=encoder,
+        exporter=exporter,
+    )
+    watch(made)
+    return made
+
+
+def watch(made: Parts) -> None:
+    """Gauges of what waits."""
+    made.metrics.watch("segany_decode_waiting", "Prompts that wait.", lambda: made.decoder.waiting)
+    made.metrics.watch("segany_encode_open", "Photos that wait or are encoded.", lambda: made.encoder.open_calls)
+    made.metrics.watch("segany_files_open", "File work that waits or runs.", lambda: made.files.open_calls)
+    made.metrics.watch("segany_jobs_waiting", "Automatic jobs that wait.", lambda: len(made.jobs.queued()))
+
+
+async def prepare(made: Parts) -> None:
+    """Load the default model and make its ONNX files, so that the first visitor need not wait."""
+    try:
+        await made.encoder.run(made.shelf.get, made.shelf.default)
+        if made.onnx.is_possible:
+            await made.onnx.made(made.shelf.default)
+    except (SeganyError, ApiError) as error:
+        LOG.warning("not_prepared", reason=str(error))
+    except Exception as error:
+        LOG.warning("not_prepared", kind=type(error).__name__, exc_info=error)
+
+
+def close_parts(made: Parts) -> None:
+    """Finish what runs: prompts are answered, the job at work is queued again for the next start."""
+    made.runner.stop()
+    for pool in (made.encoder, made.exporter, made.files):
+        pool.close()
+    made.decoder.stop()
+
+
+def usable_processors() -> int:
+    """Processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return max(1, len(affinity(0)) if affinity else os.cpu_count() or 1)

@@ -1,0 +1,119 @@
+"""What went wrong, as an answer: a status, a short code, and a sentence that says expected, got, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from segany.core import errors as segany_errors
+
+SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
+BY_KIND: tuple[tuple[type[segany_errors.SeganyError], int, str], ...] = (
+    (segany_errors.PromptError, 422, "prompt"),
+    (segany_errors.ImageError, 415, "image"),
+    (segany_errors.EmbeddingError, 409, "embedding"),
+    (segany_errors.CheckpointError, 404, "model_unavailable"),
+    (segany_errors.MissingDependencyError, 404, "not_installed"),
+    (segany_errors.NotAvailableError, 404, "not_available"),
+    (segany_errors.InputError, 422, "invalid"),
+)
+HINTS = {
+    400: ("bad_request", "a request this service understands", "Send JSON, or multipart for a photo"),
+    404: ("not_found", "an address this service has", "See /api/v1/openapi.json"),
+    405: ("method", "a method this address has", "See /api/v1/openapi.json"),
+}
+
+
+class ApiError(HTTPException):
+    """An answer other than the one that was asked for.
+
+    Args:
+        status: HTTP status.
+        code: short, for programs.
+        message: expected, got, what to do; for people.
+        headers: sent along.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, dict(headers or {}))
+        self.code = code
+        self.message = message
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        return error_response(self.status_code, self.code, self.message, self.headers)
+
+
+def busy(what: str, seconds: int = 1) -> ApiError:
+    """The answer when a queue is full."""
+    return ApiError(
+        503,
+        "busy",
+        f"the service must have room in its queue; {what} is full. Try again in {seconds} s.",
+        {"Retry-After": str(seconds)},
+    )
+
+
+def shown(value: Any) -> str:
+    """A wrong value, short and printable."""
+    text = ascii(value) if not isinstance(value, str) else ascii(value[: SHOWN + 1])
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The body every error has."""
+    clean = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    return JSONResponse({"error": {"code": code, "message": clean}}, status, dict(headers or {}))
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Turn every exception of a route into such an answer."""
+    app.add_exception_handler(ApiError, _api)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(segany_errors.SeganyError, _segany)
+
+
+async def _api(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code, expected, advice = HINTS.get(error.status_code, ("http", "another request", "See /api/v1/openapi.json"))
+    got = f"{request.method} {shown(request.url.path)} ({error.detail})"
+    return error_response(error.status_code, code, f"expected {expected}; got {got}. {advice}.", error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return validation_answer(list(error.errors()))
+
+
+def validation_answer(problems: list[Any]) -> JSONResponse:
+    """The answer to a body or parameter that does not fit its description."""
+    first = problems[0]
+    where = ".".join(str(part) for part in first.get("loc", ())) or "body"
+    more = f" ({len(problems) - 1} more like this)" if len(problems) > 1 else ""
+    message = (
+        f"expected at {shown(where)[1:-1]}: {first.get('msg', 'another value')}; "
+        f"got {shown(first.get('input'))}{more}. Correct it and send it again; /api/v1/openapi.json describes every "
+        "field."
+    )
+    return error_response(422, "invalid", message)
+
+
+async def _segany(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, segany_errors.SeganyError)
+    for kind, status, code in BY_KIND:
+        if isinstance(error, kind):
+            return error_response(status, code, str(error))
+    raise error

@@ -1,0 +1,122 @@
+"""The models a service offers: named at the start, loaded on first use, a few held at a time."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from segany.core.errors import OptionError
+from segany.predict.predictor import Predictor
+from segany.service.errors import ApiError, shown
+from segany.service.settings import Settings
+
+Loader = Callable[[], Predictor]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class ModelShelf:
+    """Predictors by name; serves many threads, and loads each only once.
+
+    Args:
+        loaders: what makes each predictor; the first is the default.
+        max_loaded: held in memory at once.
+
+    Raises:
+        OptionError: a name that has no place in an address.
+    """
+
+    def __init__(self, loaders: Mapping[str, Loader], max_loaded: int) -> None:
+        for name in loaders:
+            if not NAME.fullmatch(name):
+                raise OptionError(
+                    f"a model's name must be letters, digits, dots, dashes; got {name!r}. Name it: NAME=PATH."
+                )
+        self._loaders = dict(loaders)
+        self._max_loaded = max_loaded
+        self._held: OrderedDict[str, Predictor] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loading = {name: threading.Lock() for name in loaders}
+
+    @property
+    def names(self) -> list[str]:
+        """Every name, the default first."""
+        return list(self._loaders)
+
+    @property
+    def default(self) -> str:
+        """The model of requests that name none."""
+        return next(iter(self._loaders))
+
+    def check(self, name: str | None) -> str:
+        """The name, or the default for None.
+
+        Raises:
+            ApiError: 404, no such model.
+        """
+        if name is None:
+            return self.default
+        if name not in self._loaders:
+            raise ApiError(
+                404,
+                "model_unknown",
+                f"expected a model of this service ({', '.join(self._loaders)}); got {shown(name)}. Choose one of "
+                "those.",
+            )
+        return name
+
+    def held(self, name: str) -> Predictor | None:
+        """The predictor when it is in memory; loads nothing."""
+        with self._lock:
+            return self._held.get(name)
+
+    def get(self, name: str) -> Predictor:
+        """The predictor, loaded when it must be.
+
+        Raises:
+            CheckpointError: its weights are missing or damaged.
+        """
+        with self._lock:
+            if name in self._held:
+                self._held.move_to_end(name)
+                return self._held[name]
+        with self._loading[name]:
+            if (predictor := self.held(name)) is not None:
+                return predictor
+            predictor = self._loaders[name]()
+            with self._lock:
+                self._held[name] = predictor
+                while len(self._held) > self._max_loaded:
+                    self._held.popitem(last=False)
+            return predictor
+
+
+def loaders_of(settings: Settings) -> dict[str, Loader]:
+    """What `Settings.models` names.
+
+    Raises:
+        OptionError: two models of one name.
+    """
+    loaders: dict[str, Loader] = {}
+    for entry in settings.models:
+        name, _, path = entry.partition("=")
+        source = path or name
+        name = name if path else _name_of(source)
+        if name in loaders:
+            raise OptionError(f"models must have different names; got {name!r} twice. Write NAME=PATH for one of them.")
+        loaders[name] = _loader(source, settings)
+    return loaders
+
+
+def _name_of(source: str) -> str:
+    path = Path(source)
+    return path.stem if path.suffix in (".safetensors", ".pth") else path.name
+
+
+def _loader(source: str, settings: Settings) -> Loader:
+    def load() -> Predictor:
+        return Predictor.from_pretrained(source, device=settings.device, dtype=settings.dtype)
+
+    return load

@@ -1,0 +1,1 @@
+"""The addresses of the service, one module per kind; each translates, and the parts behind it decide."""

@@ -1,0 +1,161 @@
+"""The app on a port: slow and silent clients cut off, a stop that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from segany.core.errors import SeganyError
+from segany.service import logs
+from segany.service.settings import Settings, is_loopback
+
+HEADER_BYTES = 1 << 16
+"""Most bytes of a request's header."""
+PATIENT_WITH_OPEN = 8
+"""Seconds uvicorn keeps a connection open for the next request."""
+
+
+def serve(app: FastAPI, settings: Settings, started: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. Open requests are finished, the job at work is queued again.
+
+    Args:
+        app: from `create_app`.
+        settings: the same ones.
+        started: called with the address once it can be opened.
+
+    Raises:
+        SeganyError: the address cannot be listened on.
+        KeyboardInterrupt: SIGINT stopped it.
+    """
+    logs.set_up()
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=protocol(settings),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=PATIENT_WITH_OPEN,
+        timeout_graceful_shutdown=max(1, round(settings.stop_timeout_s)),
+    )
+    server = Server(config, settings, started)
+    app.state.is_stopping = lambda: server.should_exit
+    try:
+        server.run()
+    except SystemExit as stop:
+        raise SeganyError(
+            f"expected to listen on {settings.host}:{settings.port}; that failed, see above. Another program may use "
+            "the port: choose one with --port, or 0 for a free one."
+        ) from stop
+    if server.interrupted:
+        raise KeyboardInterrupt
+
+
+class Server(uvicorn.Server):
+    """Tells its address, and ends quietly on SIGTERM."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._settings, self._tell = settings, started
+        self.interrupted = False
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, then tell."""
+        await super().startup(sockets)
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            self._tell(address(self._settings.host, port))
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """A signal asks for the graceful stop, and is not raised again after it."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Remember which signal it was."""
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        super().handle_exit(sig, frame)
+
+
+def address(host: str, port: int) -> str:
+    """What to open in a browser."""
+    name = "127.0.0.1" if is_loopback(host) and ":" not in host else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def protocol(settings: Settings) -> type[asyncio.Protocol]:
+    """uvicorn's protocol, with an end to headers that never come and to answers that nobody takes."""
+    base: Any = AutoHTTPProtocol
+
+    class PatientProtocol(base):  # type: ignore[misc]
+        """Times out headers and writes; bodies are timed by the guard, which can answer."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._head_bytes = 0
+            self._head_timer: Any = self.loop.call_later(settings.header_timeout_s, self._head_too_slow)
+            self._write_timer: Any = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timers()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._is_answering() or self.transport.is_closing():
+                self._stop_head_timer()
+                return
+            self._head_bytes += len(data)
+            if self._head_bytes > HEADER_BYTES:
+                self.send_400_response("Request header too large.")
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(settings.header_timeout_s, self._head_too_slow)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            if self._write_timer is None:
+                self._write_timer = self.loop.call_later(settings.write_timeout_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._stop_write_timer()
+
+        def _is_answering(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _head_too_slow(self) -> None:
+            self._head_timer = None
+            if not self._is_answering() and not self.transport.is_closing():
+                self.transport.close()
+
+        def _stop_head_timer(self) -> None:
+            self._head_bytes = 0
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _stop_write_timer(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
+
+        def _stop_timers(self) -> None:
+            self._stop_head_timer()
+            self._stop_write_timer()
+
+    return PatientProtocol
