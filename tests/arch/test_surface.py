@@ -44,6 +44,7 @@ SURFACE = {
 
 EXTRAS_ONLY = (
     "accelerate",
+    "alembic",
     "fastapi",
     "faster_coco_eval",
     "onnx",
@@ -51,6 +52,8 @@ EXTRAS_ONLY = (
     "onnxscript",
     "openvino",
     "peft",
+    "psycopg",
+    "pwdlib",
     "pyarrow",
     "pydantic",
     "ray",
@@ -62,7 +65,7 @@ EXTRAS_ONLY = (
 )
 """Libraries of the extras: no module may need one merely to be imported."""
 
-NEEDS_ITS_EXTRA = ("segany.service.",)
+NEEDS_ITS_EXTRA = ("segany.service.", "segany.engine.store.")
 """Places that are their extra: behind their front door, everything is made of its library."""
 
 

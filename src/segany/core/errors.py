@@ -11,6 +11,12 @@ SeganyError
 ├── MissingDependencyError (also ImportError)   an extra is not installed
 ├── NotAvailableError                  announced, but not there yet
 ├── TrainingError                      a training cannot go on
+├── EngineError                        the data engine's rules forbid it; nothing was changed
+│   ├── NotFoundError                  no such project, image, task, person, ...
+│   ├── AccessError                    not with this name, password, token or role
+│   ├── LeaseError                     the lease is another's, or another has taken the task since
+│   ├── TransitionError                the task is not in a state for this
+│   └── StoreUnavailableError          the database does not answer; the same call may be made again
 └── Cancelled                          the caller asked to stop
 """
 
@@ -59,6 +65,30 @@ class NotAvailableError(SeganyError):
 
 class TrainingError(SeganyError):
     """A training cannot go on."""
+
+
+class EngineError(SeganyError):
+    """The data engine's rules forbid it; nothing was changed."""
+
+
+class NotFoundError(EngineError):
+    """No such project, image, task, person, model, round, ..."""
+
+
+class AccessError(EngineError):
+    """Not with this name, password, token or role."""
+
+
+class LeaseError(EngineError):
+    """The lease is another's, or another has taken the task since."""
+
+
+class TransitionError(EngineError):
+    """The task is not in a state for this."""
+
+
+class StoreUnavailableError(EngineError):
+    """The database does not answer; the same call may be made again."""
 
 
 class Cancelled(SeganyError):

@@ -1,0 +1,1 @@
+"""The data engine's rules: stages, a task's life, the store, quality, snapshots, releases. It never trains."""
