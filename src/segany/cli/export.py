@@ -31,6 +31,9 @@ def onnx(
     extra_metrics: Annotated[bool, Parameter(help="Also give stability scores and areas.", negative="")] = False,
     int8: Annotated[bool, Parameter(help="Also write 8-bit files where their masks agree.", negative="")] = False,
     half_weights: Annotated[bool, Parameter(help="Store weights as float16: half the download.", negative="")] = False,
+    exact_click: Annotated[
+        bool, Parameter(help="No approximation in decoder_click, a tenth slower.", negative="")
+    ] = False,
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None,
 ) -> int:
     """Encoder, decoders and a manifest, each file compared with the model before it is kept."""
@@ -46,6 +49,7 @@ def onnx(
         extra_metrics=extra_metrics,
         int8=int8,
         half_weights=half_weights,
+        exact_click=exact_click,
     )
     if threads is not None:
         import torch

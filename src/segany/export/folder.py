@@ -8,38 +8,29 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from segany.core.errors import OptionError, SeganyError
 from segany.core.files import atomic_write_json
 from segany.core.optional import require
 from segany.core.progress import Progress
 from segany.export.config import ExportConfig
-from segany.export.graph import EXTRA, GraphSpec, open_session, run_session, write_graph
+from segany.export.graph import EXTRA, GraphSpec, write_graph
 from segany.export.manifest import MANIFEST, FileEntry, manifest_of
+from segany.export.quantise import quantise
 from segany.export.specs import decoder_spec, encoder_spec
-from segany.export.verify import (
-    Agreement,
-    Answer,
-    Case,
-    Photo,
-    as_batch,
-    compare_embeddings,
-    compare_masks,
-    look_at_photos,
-    prompt_cases,
-)
+from segany.export.split import LAYERS, split_specs
+from segany.export.verify import Agreement, Bench
 from segany.modeling.checkpoints.load import LoadedModel
+from segany.modeling.sam import Sam
 
 EXACT = 1e-3
-"""Largest relative difference from the model that a float32 file may show."""
+"""Largest relative difference from the model that an exact file may show."""
 OWN_FILES = ("*.onnx", "*.onnx.data", MANIFEST)
+INT8 = {"encoder": "", "decoder_click": "finer"}
+"""Files with an 8-bit copy, and how the weights end that are quantised in them: all, or one matrix."""
 
 
 def export_onnx(
@@ -66,64 +57,69 @@ def export_onnx(
         require(library, EXTRA)
     target = Path(folder)
     _refuse_foreign(target)
-    model = loaded.model
-    photos = look_at_photos(model)
-    cases = prompt_cases(model, photos)
-    specs = [encoder_spec(model), decoder_spec(model, config, batch=False), decoder_spec(model, config, batch=True)]
-    files: dict[str, FileEntry] = {}
+    specs = specs_of(loaded.model, config)
+    notes = [] if len(specs) > 3 else [f"decoder_image and decoder_click need a decoder of {LAYERS} layers; left out."]
     with _appearing(target) as part:
+        writer = _Writer(part, config, Bench(loaded.model))
         for number, spec in enumerate(specs, 1):
-            paths = write_graph(spec, part, config.opset, half=config.half_weights)
-            agreement = measure(spec, paths[0], photos, cases, model.mask_threshold)
-            _insist(spec, agreement, config)
-            files[spec.name] = FileEntry.of(spec, paths, agreement.to_dict())
+            writer.add(spec)
             if progress is not None:
                 progress(number, len(specs))
-        atomic_write_json(part / MANIFEST, manifest_of(loaded, config, files), indent=1)
+        manifest = manifest_of(loaded, config, writer.files, [*notes, *writer.notes])
+        atomic_write_json(part / MANIFEST, manifest, indent=1)
     return target / MANIFEST
 
 
-def measure(spec: GraphSpec, path: Path, photos: Sequence[Photo], cases: Sequence[Case], threshold: float) -> Agreement:
-    """Run a written file on real photos and compare with what it was made from."""
-    session = open_session(path)
-    if spec.name.startswith("encoder"):
-        return compare_embeddings(photos, lambda pixels: run_session(session, [pixels])[0])
-    groups = [[case] for case in cases]
-    if spec.name.startswith("decoder_batch"):
-        groups = [list(group) for _, group in groupby(cases, key=lambda case: id(case.photo))]
-    return compare_masks(
-        ((_answer(run_session(session, _decoder_feed(group))), _one_by_one(spec, group)) for group in groups),
-        threshold,
-    )
+def specs_of(model: Sam, config: ExportConfig) -> list[GraphSpec]:
+    """The files of an export, in the order in which they are written."""
+    specs = [encoder_spec(model), decoder_spec(model, config, batch=False), decoder_spec(model, config, batch=True)]
+    if len(model.mask_decoder.transformer.layers) == LAYERS:
+        specs += split_specs(model, tanh_gelu=not config.exact_click)
+    return specs
 
 
-def _decoder_feed(group: Sequence[Case]) -> list[Tensor]:
-    photo = group[0].photo
-    return [photo.embedding, *as_batch(group), torch.tensor(photo.frame.original_hw, dtype=torch.float32)]
+class _Writer:
+    """Writes, measures and describes files, one after the other."""
 
+    def __init__(self, folder: Path, config: ExportConfig, bench: Bench) -> None:
+        self.folder, self.config, self.bench = folder, config, bench
+        self.files: dict[str, FileEntry] = {}
+        self.notes: list[str] = []
 
-def _answer(outputs: Sequence[Tensor]) -> Answer:
-    return outputs[-1], outputs[1]
+    def add(self, spec: GraphSpec) -> None:
+        """Write one file, and its 8-bit copy where that is wanted and good."""
+        exact = not (self.config.half_weights or (spec.name == "decoder_click" and not self.config.exact_click))
+        paths = write_graph(spec, self.folder, self.config.opset, half=self.config.half_weights)
+        agreement = self.bench.measure(spec, paths[0], with_masks=not exact)
+        if not self._good(agreement, exact=exact):
+            raise SeganyError(
+                f"{spec.file_name} must compute what the model computes; it differs by "
+                f"{agreement.largest_difference:.2g} of the largest value, mask IoU {agreement.mean_mask_iou}. "
+                "Nothing was written. Try opset 17 and no other options, or report it with what `segany doctor` says."
+            )
+        self.files[spec.name] = FileEntry.of(spec, paths, agreement.to_dict())
+        if self.config.int8 and spec.name in INT8:
+            self._add_int8(spec, paths[0])
 
-
-def _one_by_one(spec: GraphSpec, group: Sequence[Case]) -> Answer:
-    """What the traced module itself says of each case alone."""
-    with torch.no_grad():
-        answers = [_answer(spec.module(*_decoder_feed([case]))) for case in group]
-    return torch.cat([masks for masks, _ in answers]), torch.cat([scores for _, scores in answers])
-
-
-def _insist(spec: GraphSpec, agreement: Agreement, config: ExportConfig) -> None:
-    if config.half_weights:
-        wrong = not (agreement.mean_mask_iou is None or agreement.mean_mask_iou >= config.int8_agreement)
-    else:
-        wrong = not agreement.largest_difference <= EXACT
-    if wrong:
-        raise SeganyError(
-            f"{spec.file_name} must compute what the model computes; it differs by "
-            f"{agreement.largest_difference:.2g} of the largest value, mask IoU {agreement.mean_mask_iou}. "
-            "Nothing was written. Try another opset, or tell the maintainers with the versions `segany doctor` shows."
+    def _add_int8(self, spec: GraphSpec, path: Path) -> None:
+        name = f"{spec.name}_int8"
+        written = quantise(path, self.folder / f"{name}.onnx", lambda weight: weight.endswith(INT8[spec.name]))
+        if not written:
+            return
+        agreement = self.bench.measure(spec, written[0], with_masks=True)
+        if self._good(agreement, exact=False):
+            self.files[name] = FileEntry.of(spec, written, agreement.to_dict())
+            return
+        written[0].unlink()
+        self.notes.append(
+            f"{name} was left out: its masks agree with the model's at a mean IoU of {agreement.mean_mask_iou:.4f}, "
+            f"below {self.config.least_agreement}."
         )
+
+    def _good(self, agreement: Agreement, *, exact: bool) -> bool:
+        if exact or agreement.mean_mask_iou is None:
+            return agreement.largest_difference <= EXACT
+        return agreement.mean_mask_iou >= self.config.least_agreement
 
 
 def _refuse_foreign(target: Path) -> None:

@@ -93,9 +93,7 @@ def _trace(spec: GraphSpec, path: Path, opset: int) -> None:
     }
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's own remarks about itself: the files are compared with the module afterwards.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             spec.module.eval(),
             spec.example,

@@ -5,14 +5,18 @@ P prompts · N prompt tokens · M masks · C channels · g grid side · h low-re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from segany.export.decoder import BATCH_FILLER, PromptDecoder
+from segany.export.graph import GraphSpec, open_session, run_session
 from segany.geometry.frames import Frame
 from segany.modeling.sam import Sam
 from segany.transforms.resize import ImageTransform
@@ -123,12 +127,6 @@ def mask_iou(a: Tensor, b: Tensor, threshold: float) -> Tensor:
     return torch.where(union == 0, 1.0, (first & second).sum(dim=-1) / union.clamp(min=1))
 
 
-def compare_embeddings(photos: Sequence[Photo], encode: Callable[[Tensor], Tensor]) -> Agreement:
-    """Largest relative difference of the embeddings."""
-    worst = max(_difference(encode(photo.pixels), photo.embedding) for photo in photos)
-    return Agreement(len(photos), worst)
-
-
 Answer = tuple[Tensor, Tensor]
 """(P, M, h, h) low-res logits and (P, M) scores."""
 
@@ -162,3 +160,99 @@ def as_batch(cases: Sequence[Case]) -> tuple[Tensor, ...]:
         torch.cat([case.mask_input for case in cases]),
         torch.cat([case.has_mask for case in cases]),
     )
+
+
+class Bench:
+    """Real photos and prompts, answered by the model once, to hold files against.
+
+    Args:
+        model: with real weights, in evaluation mode.
+    """
+
+    def __init__(self, model: Sam) -> None:
+        self.threshold = model.mask_threshold
+        self.decode = PromptDecoder(model)
+        self.photos = look_at_photos(model)
+        self.cases = prompt_cases(model, self.photos)
+        self._image_part: Any = None
+
+    def measure(self, spec: GraphSpec, path: Path, *, with_masks: bool = False) -> Agreement:
+        """Run a written file and compare with what it was made from.
+
+        Args:
+            spec: what the file was made from; its name says how it is used.
+            path: the file, or its 8-bit copy.
+            with_masks: for an encoder, also compare the masks that its embeddings lead to.
+        """
+        session = open_session(path)
+        if spec.name == "encoder":
+            return self._measure_encoder(session, with_masks)
+        if spec.name == "decoder_image":
+            self._image_part = session
+            return self._measure_image_part(spec, session)
+        if spec.name == "decoder_click":
+            return compare_masks(
+                ((_first_two(self._click(session, case)), (case.masks, case.iou)) for case in self.cases),
+                self.threshold,
+            )
+        groups = [[case] for case in self.cases]
+        if spec.name == "decoder_batch":
+            groups = [[case for case in self.cases if case.photo is photo] for photo in self.photos]
+        return compare_masks(
+            ((_answer(run_session(session, decoder_feed(group))), _one_by_one(spec, group)) for group in groups),
+            self.threshold,
+        )
+
+    def _measure_encoder(self, session: Any, with_masks: bool) -> Agreement:
+        found = [run_session(session, [photo.pixels])[0] for photo in self.photos]
+        worst = max(_difference(mine, photo.embedding) for mine, photo in zip(found, self.photos, strict=True))
+        if not with_masks:
+            return Agreement(len(found), worst)
+        own = {id(photo): mine for mine, photo in zip(found, self.photos, strict=True)}
+        with torch.no_grad():
+            masks = compare_masks(
+                (
+                    (
+                        self.decode(own[id(case.photo)], case.coords, case.labels, case.mask_input, case.has_mask),
+                        (case.masks, case.iou),
+                    )
+                    for case in self.cases
+                ),
+                self.threshold,
+            )
+        return dataclasses.replace(masks, largest_difference=worst)
+
+    def _measure_image_part(self, spec: GraphSpec, session: Any) -> Agreement:
+        worst = 0.0
+        for case in self.cases[:: len(KINDS)]:
+            given = (case.photo.embedding, case.mask_input, case.has_mask)
+            with torch.no_grad():
+                expected = spec.module(*given)
+            pairs = zip(run_session(session, given), expected, strict=True)
+            worst = max([worst, *(_difference(mine, theirs) for mine, theirs in pairs)])
+        return Agreement(len(self.cases[:: len(KINDS)]), worst)
+
+    def _click(self, session: Any, case: Case) -> list[Tensor]:
+        prepared = run_session(self._image_part, (case.photo.embedding, case.mask_input, case.has_mask))
+        return run_session(session, (case.coords, case.labels, *prepared))
+
+
+def decoder_feed(group: Sequence[Case]) -> list[Tensor]:
+    """Inputs of `decoder.onnx` or `decoder_batch.onnx` for cases of one photo."""
+    photo = group[0].photo
+    return [photo.embedding, *as_batch(group), torch.tensor(photo.frame.original_hw, dtype=torch.float32)]
+
+
+def _answer(outputs: Sequence[Tensor]) -> Answer:
+    return outputs[-1], outputs[1]
+
+
+def _first_two(outputs: Sequence[Tensor]) -> Answer:
+    return outputs[0], outputs[1]
+
+
+def _one_by_one(spec: GraphSpec, group: Sequence[Case]) -> Answer:
+    """What the traced module itself says of each case alone."""
+    with torch.no_grad():
+        answers = [_answer(spec.module(*decoder_feed([case]))) for case in group]
+    return torch.cat([masks for masks, _ in answers]), torch.cat([scores for _, scores in answers])
