@@ -11,7 +11,7 @@ from segany.data.folders import ImageFolder, inside, key_of, none_found, require
 from segany.data.sample import Document, Sample, StoredDocument, read_file
 from segany.records._checks import mapping, read_json
 
-NOT_IMAGES = ("manifest.json", "segany-run.json")
+NOT_IMAGES = ("manifest.json", "segany-run.json", "release.json", "statistics.json", "deidentification.json")
 """JSON files that describe a whole folder."""
 
 

@@ -41,20 +41,19 @@ class Clock:
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: str) -> Callable[[], str]:
-    """Addresses of empty PostgreSQL databases, a new one at every call."""
+def empty_postgres(postgres: str) -> Callable[[], str]:
+    """Empties a PostgreSQL database and tells its address."""
     import sqlalchemy as sa
 
-    engine = sa.create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT")
-    numbers = itertools.count()
+    engine = sa.create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
 
-    def fresh() -> str:
-        name = f"store{next(numbers)}"
+    def emptied() -> str:
         with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        return postgres + name
+            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+            connection.execute(sa.text("CREATE SCHEMA public"))
+        return postgres + "postgres"
 
-    return fresh
+    return emptied
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,8 +61,8 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database's address, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'engine.sqlite'}"
-    fresh: Callable[[], str] = request.getfixturevalue("databases")
-    return fresh()
+    emptied: Callable[[], str] = request.getfixturevalue("empty_postgres")
+    return emptied()
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ class ModelStore(StoreBase):
         Raises:
             NotFoundError: no such project.
         """
-        inside = folder.is_relative_to(self.folder)
+        place = str(folder.relative_to(self.folder) if folder.is_relative_to(self.folder) else folder)
         with self._write() as s:
             get(s, ProjectRow, project, "project", lock=True)
             same = sa.select(ArtefactRow).where(
@@ -222,7 +222,7 @@ class ModelStore(StoreBase):
                     project_id=project,
                     kind=kind,
                     sha256=sha256,
-                    folder=str(folder.relative_to(self.folder) if inside else folder),
+                    folder=place,
                     stages=list(stages),
                     images=images,
                     masks=masks,
@@ -232,6 +232,7 @@ class ModelStore(StoreBase):
                 s.add(row)
                 s.flush()
                 self._log(s, kind, project=project, data={"sha256": sha256, "images": images, "masks": masks})
+            row.folder = place
             return rows.artefact(row)
 
     def artefacts(self, project: int, kind: Literal["snapshot", "release"]) -> list[Artefact]:

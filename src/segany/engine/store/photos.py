@@ -15,7 +15,7 @@ from segany.data.folders import IMAGE_ENDINGS, walk_files
 from segany.engine.chance import is_held_out
 from segany.engine.store import rows
 from segany.engine.store.base import StoreBase, get, person_of
-from segany.engine.store.tables import ImageRow, ProjectRow, RegionRow
+from segany.engine.store.tables import EventRow, ImageRow, ProjectRow, RegionRow
 from segany.engine.values import AddedImages, Image, Privacy, Region, RegionKind
 from segany.records.ids import image_id_for
 
@@ -152,6 +152,15 @@ class PhotoStore(StoreBase):
                 s.flush()
             return _regions(s, image)
 
+    def was_looked_at(self, image: int, detector: str) -> bool:
+        """Whether a detector has looked at a photo.
+
+        Raises:
+            NotFoundError: no such image.
+        """
+        with self._read() as s:
+            return detector in get(s, ImageRow, image, "image").detectors
+
     def add_region(self, user: int, image: int, kind: RegionKind, outline: Outline) -> Region:
         """A person blurs a part of a photo; a cleared photo has to be cleared anew.
 
@@ -217,6 +226,21 @@ class PhotoStore(StoreBase):
             row.privacy = verdict
             self._log(s, verdict, project=row.project_id, person=person, image=image, reason=reason or None)
             return rows.image(row)
+
+    def clearances(self, project: int) -> dict[int, bool]:
+        """Images that were ever cleared, and whether a simulated reviewer did it last."""
+        query = sa.select(EventRow.image_id, EventRow.simulated).where(
+            EventRow.project_id == project, EventRow.kind == "cleared"
+        )
+        with self._read() as s:
+            found = s.execute(query.order_by(EventRow.id)).all()
+        return {image: simulated for image, simulated in found if image is not None}
+
+    def detectors(self, project: int) -> list[str]:
+        """Names of the detectors that have looked at a project's photos."""
+        with self._read() as s:
+            found = s.scalars(sa.select(ImageRow.detectors).where(ImageRow.project_id == project))
+            return sorted({name for names in found for name in names})
 
     def next_to_clear(self, project: int, *, limit: int = 1) -> list[Image]:
         """Photos that detectors have looked at and no person yet."""
