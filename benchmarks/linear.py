@@ -130,6 +130,7 @@ def main(words: Sequence[str] | None = None) -> int:
         title=f"everything in {clicks['photo']}, {Path(str(options.model)).stem}",
         x_label="clicks",
         y_label="seconds",
+        y_range=(0, 1.08 * max(clicks["seconds"])),
     )
     rows = images["rows"]
     line_plot(
@@ -137,11 +138,12 @@ def main(words: Sequence[str] | None = None) -> int:
         [row["images"] for row in rows],
         {
             "wall": [row["wall_s"] for row in rows],
-            f"processor / {images['cores']} cores": [row["cpu_s"] / images["cores"] for row in rows],
+            f"processor seconds / cores ({images['cores']})": [row["cpu_s"] / images["cores"] for row in rows],
         },
         title=f"segany everything FOLDER, {images['points_per_side']}² clicks, {Path(str(options.model)).stem}",
         x_label="photos",
         y_label="seconds",
+        y_range=(0, 1.08 * max(max(row["wall_s"], row["cpu_s"] / images["cores"]) for row in rows)),
     )
     print(f"clicks: r2 {clicks['r2']:.4f}; last folder: wall over processor/cores {rows[-1]['ratio']:.2f}")
     return 0

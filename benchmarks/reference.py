@@ -89,7 +89,7 @@ def grid_attention(weights: Weights, name: str, x: Tensor, heads: int) -> Tensor
     rows = torch.einsum("bhwd,hkd->bhwk", grid_q, position_table(weights[f"{name}.rel_pos_h"], height))
     columns = torch.einsum("bhwd,wkd->bhwk", grid_q, position_table(weights[f"{name}.rel_pos_w"], width))
     shaped = scores.view(batch * heads, height, width, height, width)
-    scores = (shaped + rows[..., :, None] + columns[..., None, :]).view(batch * heads, tokens, tokens)
+    shaped.add_(rows[..., :, None]).add_(columns[..., None, :])
     out = scores.softmax(dim=-1) @ v
     out = out.view(batch, heads, height, width, -1).permute(0, 2, 3, 1, 4).reshape(batch, height, width, channels)
     return linear(weights, f"{name}.proj", out)

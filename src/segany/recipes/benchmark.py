@@ -233,6 +233,7 @@ class Bench:
             )
         library = require("transformers", "text")
         library.logging.set_verbosity_error()
+        library.logging.disable_progress_bar()
         folder = save_hf(self.model.state_dict(), self.model.config, self.scratch / "transformers")
         theirs = library.SamModel.from_pretrained(
             folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32
