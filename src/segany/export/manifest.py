@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ def manifest_of(
         "pixel_std": list(model.pixel_std),
         "mask_threshold": model.mask_threshold,
         "multimask_outputs": model.decoder.multimask_outputs,
+        "automatic": json.loads(loaded.metadata.get("automatic", "{}")),
         "frame": FRAME,
         "options": asdict(config),
         "notes": list(notes),
