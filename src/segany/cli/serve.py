@@ -55,6 +55,9 @@ def serve(
     allow_host: Annotated[list[str] | None, Parameter(help="Another name this service is known by.")] = None,
     allow_origin: Annotated[list[str] | None, Parameter(help="Another page that may use it, http://host:port.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder for photos, embeddings and jobs.")] = None,
+    prepare: Annotated[
+        bool, Parameter(help="Load the first model, and make its ONNX files, right at the start.")
+    ] = True,
     openapi: Annotated[Path | None, Parameter(help="Write the API's description to this file and end.")] = None,
     limits: Limits | None = None,
 ) -> int:
@@ -75,6 +78,7 @@ def serve(
         device=device,
         dtype=dtype,
         threads=threads,
+        prepare=prepare,
         allowed_hosts=tuple(name.lower() for name in allow_host or ()),
         allowed_origins=tuple(origin.rstrip("/") for origin in allow_origin or ()),
         **choice,

@@ -23,7 +23,7 @@ def create_app(settings: Settings, **parts: Any) -> FastAPI:
     Raises:
         MissingDependencyError: the extra is not installed.
     """
-    for module in ("fastapi", "multipart", "prometheus_client", "structlog"):
+    for module in ("fastapi", "python_multipart", "prometheus_client", "structlog"):
         require(module, "serve")
     from segany.service.app import create_app as make
 

@@ -88,6 +88,7 @@ def create_app(
         lifespan=lifespan,
         form_limits={"max_files": 1, "max_fields": 8},
         separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.is_stopping = lambda: False
     errors.add_handlers(app)

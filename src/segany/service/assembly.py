@@ -56,7 +56,7 @@ def make_parts(settings: Settings, named: Mapping[str, Loader], source_of: Sourc
             most_waiting=settings.job_queue,
             metrics=metrics,
         ),
-        onnx=OnnxFiles(shelf, folder / "onnx", exporter),
+        onnx=OnnxFiles(shelf, folder / "onnx", Pool("ONNX files", 1, settings.encode_queue)),
         metrics=metrics,
         files=Pool("files", settings.file_threads, settings.file_queue),
         encoder=encoder,
@@ -89,6 +89,7 @@ async def prepare(made: Parts) -> None:
 def close_parts(made: Parts) -> None:
     """Finish what runs: prompts are answered, the job at work is queued again for the next start."""
     made.runner.stop()
+    made.onnx.stop()
     for pool in (made.encoder, made.exporter, made.files):
         pool.close()
     made.decoder.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,7 +91,21 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code, expected, advice = HINTS.get(error.status_code, ("http", "another request", "See /api/v1/openapi.json"))
     got = f"{request.method} {shown(request.url.path)} ({error.detail})"
-    return error_response(error.status_code, code, f"expected {expected}; got {got}. {advice}.", error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := methods_at(request.app.openapi()["paths"], request.url.path)):
+        headers["Allow"] = ", ".join(methods)
+    return error_response(error.status_code, code, f"expected {expected}; got {got}. {advice}.", headers)
+
+
+def methods_at(described: Mapping[str, Any], path: str) -> list[str]:
+    """Every method of an address; the router names only those of the route it met first."""
+    found = {
+        method.upper()
+        for template, operations in described.items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+        for method in operations
+    }
+    return sorted(found)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

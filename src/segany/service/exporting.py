@@ -104,7 +104,7 @@ def write_all(documents: Iterable[AnnotationDocument], format: str, folder: Path
             record = replace(document.to_record(), file_name=stem + Path(plain_name(document.file_name)).suffix)
             written += WRITERS[format].write(record, folder, stem)
     if format != "annotations":
-        written += WRITERS[format].finish(folder)
+        written = WRITERS[format].finish(folder) or written  # COCO's one file instead of its pieces
     files = {inner for path in written for inner in (path.rglob("*") if path.is_dir() else [path]) if inner.is_file()}
     return sorted(files)
 

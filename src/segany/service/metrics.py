@@ -25,6 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._gauges: dict[str, Gauge] = {}
         registry = self.registry
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -53,8 +54,10 @@ class Metrics:
         self.jobs = Counter("segany_jobs", "Automatic jobs, by how they ended.", ("status",), registry=registry)
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when Prometheus asks."""
-        Gauge(name, help_text, registry=self.registry).set_function(value)
+        """A gauge that is read when Prometheus asks; an app that starts again watches anew."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, help_text, registry=self.registry)
+        self._gauges[name].set_function(value)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

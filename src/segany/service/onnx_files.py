@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from segany.core.optional import require
+from segany.core.progress import check_cancelled
 from segany.modeling.checkpoints.load import LoadedModel
 from segany.service.errors import ApiError, shown
 from segany.service.models import ModelShelf
@@ -33,6 +34,7 @@ class OnnxFiles:
 
     def __init__(self, shelf: ModelShelf, folder: Path, pool: Pool) -> None:
         self._shelf, self.folder, self._pool = shelf, folder, pool
+        self._stopped = False
         self._making: dict[str, asyncio.Future[Path]] = {}
         for leftover in folder.glob(".*.part"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -71,6 +73,11 @@ class OnnxFiles:
             making.add_done_callback(lambda done: self._finished(model, done))
         return await asyncio.shield(making)
 
+    def stop(self) -> None:
+        """Give up what is being made after the file at work; it is made anew when asked for again."""
+        self._stopped = True
+        self._pool.close()
+
     def _finished(self, model: str, done: asyncio.Future[Path]) -> None:
         self._making.pop(model, None)
         if not done.cancelled():
@@ -89,7 +96,7 @@ class OnnxFiles:
         loaded = LoadedModel(copy, predictor.config, predictor.metadata, predictor.fingerprint)
         part = self.folder / f".{folder.name}.{secrets.token_hex(4)}.part"
         try:
-            export_onnx(loaded, part)
+            export_onnx(loaded, part, progress=lambda done, total: check_cancelled(lambda: self._stopped))
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
         finally:

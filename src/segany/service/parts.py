@@ -38,7 +38,7 @@ class Parts:
     encoder: Pool
     """Loading of models, encoding of photos."""
     exporter: Pool
-    """ONNX files and exports."""
+    """Exports of annotation documents."""
 
 
 def parts(request: Request) -> Parts:

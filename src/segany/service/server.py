@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,14 +10,12 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from segany.core.errors import SeganyError
 from segany.service import logs
+from segany.service.patience import patient_protocol
 from segany.service.settings import Settings, is_loopback
 
-HEADER_BYTES = 1 << 16
-"""Most bytes of a request's header."""
 PATIENT_WITH_OPEN = 8
 """Seconds uvicorn keeps a connection open for the next request."""
 
@@ -40,7 +37,7 @@ def serve(app: FastAPI, settings: Settings, started: Callable[[str], None]) -> N
         app,
         host=settings.host,
         port=settings.port,
-        http=protocol(settings),
+        http=patient_protocol(settings),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -96,66 +93,3 @@ def address(host: str, port: int) -> str:
     """What to open in a browser."""
     name = "127.0.0.1" if is_loopback(host) and ":" not in host else host
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
-
-
-def protocol(settings: Settings) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, with an end to headers that never come and to answers that nobody takes."""
-    base: Any = AutoHTTPProtocol
-
-    class PatientProtocol(base):  # type: ignore[misc]
-        """Times out headers and writes; bodies are timed by the guard, which can answer."""
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._head_bytes = 0
-            self._head_timer: Any = self.loop.call_later(settings.header_timeout_s, self._head_too_slow)
-            self._write_timer: Any = None
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timers()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self._is_answering() or self.transport.is_closing():
-                self._stop_head_timer()
-                return
-            self._head_bytes += len(data)
-            if self._head_bytes > HEADER_BYTES:
-                self.send_400_response("Request header too large.")
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(settings.header_timeout_s, self._head_too_slow)
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            if self._write_timer is None:
-                self._write_timer = self.loop.call_later(settings.write_timeout_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._stop_write_timer()
-
-        def _is_answering(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
-
-        def _head_too_slow(self) -> None:
-            self._head_timer = None
-            if not self._is_answering() and not self.transport.is_closing():
-                self.transport.close()
-
-        def _stop_head_timer(self) -> None:
-            self._head_bytes = 0
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-        def _stop_write_timer(self) -> None:
-            if self._write_timer is not None:
-                self._write_timer.cancel()
-                self._write_timer = None
-
-        def _stop_timers(self) -> None:
-            self._stop_head_timer()
-            self._stop_write_timer()
-
-    return PatientProtocol

@@ -22,8 +22,14 @@ LOOK_AGAIN_S = 1.0
 """How often a stream looks whether the service is being stopped."""
 EVENTS = {
     "text/event-stream": {
-        "schema": {"type": "string"},
-        "example": 'event: progress\ndata: {"id": "0123…", "status": "running", "progress": {"done": 64, …}}\n\n',
+        "schema": {
+            "type": "object",
+            "description": "One event; its data is a `JobInfo` as JSON.",
+            "properties": {
+                "event": {"type": "string", "enum": ["progress", "done", "failed", "cancelled"]},
+                "data": {"type": "string"},
+            },
+        },
     }
 }
 
