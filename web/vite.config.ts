@@ -20,13 +20,17 @@ function runtimeFiles(): Plugin {
       const to = join(here, "public", "ort");
       mkdirSync(to, { recursive: true });
       for (const name of RUNTIME) {
-        for (const ending of ["mjs", "wasm"]) copyFileSync(join(from, `${name}.${ending}`), join(to, `${name}.${ending}`));
+        for (const ending of ["mjs", "wasm"])
+          copyFileSync(join(from, `${name}.${ending}`), join(to, `${name}.${ending}`));
       }
     },
   };
 }
 
-const isolated = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+const isolated = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
 const service = process.env.SEGANY_SERVICE ?? "http://127.0.0.1:8000";
 
 export default defineConfig({

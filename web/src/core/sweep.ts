@@ -50,6 +50,9 @@ export interface Candidate {
 /** What is kept of a found mask. */
 export interface FoundMask {
   readonly segmentation: Rle;
+  readonly area: number;
+  /** x, y, w, h by the reference's rule: w is the last column minus the first. */
+  readonly bbox: readonly [number, number, number, number];
   readonly predicted_iou: number;
   readonly stability_score: number;
   readonly point_coords: readonly (readonly [number, number])[];
@@ -169,8 +172,11 @@ function withoutContained(found: readonly Candidate[], threshold: number): Candi
 }
 
 export function foundMask(candidate: Candidate, photo: Size): FoundMask {
+  const [x0, y0, x1, y1] = candidate.box;
   return {
     segmentation: encodeRle(candidate.mask, photo),
+    area: bitmapArea(candidate.mask),
+    bbox: [x0, y0, x1 - x0, y1 - y0],
     predicted_iou: candidate.predictedIou,
     stability_score: candidate.stability,
     point_coords: [[candidate.point.x, candidate.point.y]],
