@@ -268,6 +268,16 @@ def test_a_port_in_use_is_said_so(start: Start, weights: Path, tmp_path: Path) -
     assert done.returncode == 1 and "choose one with --port" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_two_services_do_not_share_a_data_folder(start: Start, weights: Path, tmp_path: Path) -> None:
+    start()
+    done = subprocess.run(
+        [sys.executable, "-m", "segany", "serve", "--model", f"toy={weights}", "--port", "0",
+         "--data", str(tmp_path / "data"), "--no-prepare"],
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 2 and "in use by another" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

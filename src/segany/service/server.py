@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from segany.core.errors import SeganyError
 from segany.service import logs
+from segany.service.lock import only_one
 from segany.service.patience import patient_protocol
 from segany.service.settings import Settings, is_loopback
 
@@ -29,6 +30,7 @@ def serve(app: FastAPI, settings: Settings, started: Callable[[str], None]) -> N
         started: called with the address once it can be opened.
 
     Raises:
+        OptionError: another service uses the data folder.
         SeganyError: the address cannot be listened on.
         KeyboardInterrupt: SIGINT stopped it.
     """
@@ -51,7 +53,8 @@ def serve(app: FastAPI, settings: Settings, started: Callable[[str], None]) -> N
     server = Server(config, settings, started)
     app.state.is_stopping = lambda: server.should_exit
     try:
-        server.run()
+        with only_one(settings.data_dir):
+            server.run()
     except SystemExit as stop:
         raise SeganyError(
             f"expected to listen on {settings.host}:{settings.port}; that failed, see above. Another program may use "
