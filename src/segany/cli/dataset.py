@@ -21,8 +21,8 @@ dataset = App(
     help_format="plaintext",
 )
 
-Format = Literal["sa1b", "shards", "coco", "labelmap", "png", "pack"]
-To = Literal["sa1b", "shards", "coco", "png", "labelmap", "yolo", "labelme"]
+Format = Literal["sa1b", "shards", "coco", "labelmap", "png", "pack", "labelme", "cvat", "labelstudio"]
+To = Literal["sa1b", "shards", "coco", "png", "labelmap", "yolo", "labelme", "cvat", "labelstudio"]
 
 
 @Parameter(name="*")

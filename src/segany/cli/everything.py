@@ -14,7 +14,7 @@ from segany.cli.options import ModelOptions
 if TYPE_CHECKING:
     from segany.predict.automatic.generator import AutomaticMaskGenerator
 
-FormatName = Literal["sa1b", "coco", "png", "labelmap", "polygons", "yolo", "labelme"]
+FormatName = Literal["sa1b", "coco", "png", "labelmap", "polygons", "yolo", "labelme", "cvat", "labelstudio"]
 
 
 @Parameter(name="*")

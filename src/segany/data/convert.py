@@ -16,7 +16,7 @@ from segany.data.shards import ShardWriter, shard_record
 from segany.records.formats import WRITERS, Format
 from segany.records.formats.yolo import CLASSES
 
-TargetFormat = Literal["sa1b", "shards", "coco", "png", "labelmap", "yolo", "labelme"]
+TargetFormat = Literal["sa1b", "shards", "coco", "png", "labelmap", "yolo", "labelme", "cvat", "labelstudio"]
 
 
 class Target(Protocol):
@@ -55,7 +55,8 @@ def open_target(format: TargetFormat, folder: Path, options: TargetOptions | Non
         format: "sa1b" a folder of ``sa_N.jpg`` and ``sa_N.json``; "shards" the same in tars; "coco"
             ``annotations.json`` and ``images/``; "png" ``masks/NAME/`` and ``images/``; "labelmap"
             ``labels/NAME_labels.png`` and ``images/``; "yolo" ``labels/``, ``images/`` and ``data.yaml``;
-            "labelme" each JSON beside its photo.
+            "labelme" each JSON beside its photo; "cvat" ``annotations.xml`` and ``images/``; "labelstudio"
+            ``labelstudio.json`` and ``images/``.
         folder: made if missing.
         options: how.
 

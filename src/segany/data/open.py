@@ -9,6 +9,9 @@ from typing import Literal
 
 from segany.core.errors import DataError, OptionError
 from segany.data.coco import CocoDataset, Crowd
+from segany.data.exchange.labelme import is_labelme
+from segany.data.exchange.source import CVAT_FILE, LABEL_STUDIO_FILE, open_cvat, open_label_studio, open_labelme
+from segany.data.folders import walk_files
 from segany.data.label_maps import FOLDERS, LabelMaps, Labels
 from segany.data.pack_source import PackSource, WhichPart
 from segany.data.packs import PACKS
@@ -17,8 +20,9 @@ from segany.data.sa1b import NOT_IMAGES, SA1BFolder
 from segany.data.sample import SampleStream
 from segany.data.shard_format import SHARD_ENDING, shard_paths
 from segany.data.shard_readers import ShardDataset, ShardStream
+from segany.records._checks import read_json
 
-SourceFormat = Literal["sa1b", "shards", "coco", "labelmap", "png", "pack"]
+SourceFormat = Literal["sa1b", "shards", "coco", "labelmap", "png", "pack", "labelme", "cvat", "labelstudio"]
 
 _PACK_SIGNS = {
     "bsds500": "groundTruth",
@@ -28,6 +32,8 @@ _PACK_SIGNS = {
     "coco-person": "annotations/instances.json",
 }
 """What a pack's folder holds, besides its name, that tells it from another data set of that name."""
+LARGEST_LABELME = 64 << 20
+"""Bytes; a larger JSON is not looked into before it is read as COCO."""
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -79,8 +85,10 @@ def detect_format(path: Path) -> SourceFormat:
     if path.is_file():
         if path.name.lower().endswith((SHARD_ENDING, *_COMPRESSED)):
             return "shards"
+        if path.suffix.lower() == ".xml":
+            return "cvat"
         if path.suffix.lower() == ".json":
-            return "coco"
+            return _json_format(path)
     elif _is_pack(path.resolve()):
         return "pack"
     else:
@@ -89,9 +97,28 @@ def detect_format(path: Path) -> SourceFormat:
                 return format
     raise DataError(
         "expected a folder of sa_N.jpg and sa_N.json, a folder of *.tar shards, a COCO JSON or a folder with one, "
-        f"images/ with labels/, folders with {TABLE}, or a pack ({', '.join(PACKS)}); {path} looks like none. "
+        f"images/ with labels/, folders with {TABLE}, a file of CVAT, Label Studio or LabelMe, or a pack "
+        f"({', '.join(PACKS)}); {path} looks like none. "
         "Name its format with --format, and where the images lie with --images."
     )
+
+
+def _json_format(path: Path) -> SourceFormat:
+    """COCO is an object, as is LabelMe, but of one image; Label Studio is a list."""
+    try:
+        with path.open("rb") as file:
+            if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+                return "labelstudio"
+        small = path.stat().st_size <= LARGEST_LABELME
+        return "labelme" if small and is_labelme(read_json(path)) else "coco"
+    except (OSError, DataError):
+        return "coco"
+
+
+def _has_labelme(folder: Path) -> bool:
+    """Whether the first JSON of a folder is LabelMe's."""
+    found = [path for path in walk_files(folder, (".json",)) if path.name not in NOT_IMAGES]
+    return bool(found) and _json_format(found[0]) == "labelme"
 
 
 def _is_pack(folder: Path) -> bool:
@@ -108,8 +135,11 @@ def _annotation_files(folder: Path) -> list[Path]:
 _SIGNS: dict[SourceFormat, Callable[[Path], bool]] = {
     "shards": lambda folder: bool(shard_paths(folder)),
     "coco": lambda folder: bool(_annotation_files(folder)),
+    "cvat": lambda folder: (folder / CVAT_FILE).is_file(),
+    "labelstudio": lambda folder: (folder / LABEL_STUDIO_FILE).is_file(),
     "png": lambda folder: next(folder.rglob(TABLE), None) is not None,
     "labelmap": lambda folder: (folder / "images").is_dir() and any((folder / name).is_dir() for name in FOLDERS),
+    "labelme": _has_labelme,
     "sa1b": lambda folder: any(path.name not in NOT_IMAGES for path in folder.rglob("*.json")),
 }
 
@@ -143,4 +173,7 @@ _OPENERS: dict[SourceFormat, Callable[[Path, SourceOptions], SampleStream]] = {
     "labelmap": lambda path, options: LabelMaps(path, images=options.images, meaning=options.labels, void=options.void),
     "png": lambda path, options: PngFolders(path, images=options.images),
     "pack": _open_pack,
+    "cvat": lambda path, options: open_cvat(path, options.images),
+    "labelstudio": lambda path, options: open_label_studio(path, options.images),
+    "labelme": lambda path, options: open_labelme(path, options.images),
 }

@@ -18,7 +18,7 @@ JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abc
 ModelName = Annotated[str, Field(min_length=1, max_length=64, examples=["tiny"])]
 Point = Annotated[list[float], Field(min_length=2, max_length=2, description="x, y in pixels of the photo.")]
 Box = Annotated[list[float], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the photo.")]
-Format = Literal["annotations", "sa1b", "coco", "png", "labelmap", "polygons", "yolo", "labelme"]
+Format = Literal["annotations", "sa1b", "coco", "png", "labelmap", "polygons", "yolo", "labelme", "cvat", "labelstudio"]
 
 
 class Problem(BaseModel):

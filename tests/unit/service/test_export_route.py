@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,9 +15,12 @@ from starlette.testclient import TestClient
 from segany.records.formats import WRITERS
 from segany.records.record import MaskRecord
 from segany.records.sa1b import from_sa1b
+from segany.service.schemas import Format
 
 from .conftest import MakeClient
 
+ONE_FILE = {"coco": "application/json", "labelstudio": "application/json", "cvat": "application/xml"}
+"""Formats that put all documents into one file."""
 DAY = "2026-01-01T00:00:00Z"
 
 
@@ -47,16 +50,15 @@ def export(client: TestClient, *documents: dict[str, Any], format: str) -> Any:
 def test_every_format_is_written(client: TestClient, format: str) -> None:
     answer = export(client, document(), document("other.png"), format=format)
     assert answer.status_code == 200, answer.text
-    if format == "coco":
-        assert answer.headers["content-type"] == "application/json"
-        assert {image["file_name"] for image in answer.json()["images"]} == {"photo.jpg", "other.png"}
-        assert len(answer.json()["annotations"]) == 4
+    if format in ONE_FILE:
+        assert answer.headers["content-type"] == ONE_FILE[format]
+        assert "photo.jpg" in answer.text and "other.png" in answer.text
         return
     assert answer.headers["content-type"] == "application/zip"
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert archive.testzip() is None
     names = archive.namelist()
-    assert {"photo", "other"} <= {name.split("/")[0].rsplit(".")[0].removesuffix("_labels") for name in names} or names
+    assert any(name.startswith("photo") for name in names) and any(name.startswith("other") for name in names)
     if format == "sa1b":
         assert names == ["other.json", "photo.json"]
         record = from_sa1b(json.loads(archive.read("photo.json")))
@@ -105,3 +107,7 @@ def test_limits_hold(make_client: MakeClient) -> None:
     for documents, word in (([document()] * 3, "documents"), ([document(masks=3)] * 2, "pixels")):
         answer = export(client, *documents, format="sa1b")
         assert answer.status_code == 422 and word in answer.json()["error"]["message"]
+
+
+def test_the_description_names_every_format() -> None:
+    assert set(get_args(Format)) == {*WRITERS, "annotations"}

@@ -697,7 +697,7 @@ export interface components {
              * Format
              * @enum {string}
              */
-            format: "annotations" | "sa1b" | "coco" | "png" | "labelmap" | "polygons" | "yolo" | "labelme";
+            format: "annotations" | "sa1b" | "coco" | "png" | "labelmap" | "polygons" | "yolo" | "labelme" | "cvat" | "labelstudio";
         };
     };
     responses: never;

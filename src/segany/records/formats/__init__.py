@@ -2,7 +2,7 @@
 
 ``WRITERS[name].write(record, out_dir, stem)`` writes one image and returns the paths; each is whole or not
 there. ``target(out_dir, stem)`` is the path whose presence says that the image is done. ``finish(out_dir)``
-closes a run over many images and returns what it wrote; only COCO has something to do there, and it may be
+closes a run over many images and returns what it wrote; COCO, CVAT and Label Studio merge their parts there. It may be
 called again after more images.
 """
 
@@ -76,4 +76,6 @@ WRITERS: dict[str, Format] = {
     "polygons": Format("segany.records.formats.polygons", "one JSON of outlines with holes per image"),
     "yolo": Format("segany.records.formats.yolo", "YOLO-seg text per image, classes.txt"),
     "labelme": Format("segany.records.formats.labelme", "one LabelMe JSON per image"),
+    "cvat": Format("segany.records.formats.cvat", "one CVAT XML, annotations.xml"),
+    "labelstudio": Format("segany.records.formats.labelstudio", "one Label Studio JSON, labelstudio.json"),
 }
