@@ -30,6 +30,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".tif": "image/tiff",
     ".txt": "text/plain",
+    ".xml": "application/xml",
     ".zip": "application/zip",
 }
 
