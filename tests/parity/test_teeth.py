@@ -79,13 +79,13 @@ def drop_padding_token(patch: pytest.MonkeyPatch) -> None:
 
 
 def add_first_residual(patch: pytest.MonkeyPatch) -> None:
-    right = TwoWayAttentionBlock._attend_self
+    right = TwoWayAttentionBlock.attend_self
 
     def residual(self: TwoWayAttentionBlock, tokens: Tensor, token_pe: Tensor, mask: Tensor | None) -> Tensor:
         out = right(self, tokens, token_pe, mask)
         return tokens + out if self.first else out
 
-    patch.setattr(TwoWayAttentionBlock, "_attend_self", residual)
+    patch.setattr(TwoWayAttentionBlock, "attend_self", residual)
 
 
 MUTATIONS = (

@@ -79,7 +79,7 @@ class TwoWayAttentionBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(width, heads, downsample)
         self.first = first
 
-    def _attend_self(self, tokens: Tensor, token_pe: Tensor, token_mask: Tensor | None) -> Tensor:
+    def attend_self(self, tokens: Tensor, token_pe: Tensor, token_mask: Tensor | None) -> Tensor:
         if self.first:
             replaced: Tensor = self.self_attn(tokens, tokens, tokens, token_mask)
             return replaced
@@ -90,7 +90,7 @@ class TwoWayAttentionBlock(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor, token_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        tokens = self.norm1(self._attend_self(tokens, token_pe, token_mask))
+        tokens = self.norm1(self.attend_self(tokens, token_pe, token_mask))
         placed_image = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, placed_image, image))
         tokens = self.norm3(tokens + self.mlp(tokens))

@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segany.core.device import resolve_device, resolve_dtype
+from segany.core.device import resolve_device
 from segany.core.errors import EmbeddingError, NotAvailableError, OptionError, PromptError
 from segany.core.identity import fingerprint as fingerprint_of
 from segany.geometry.frames import Frame
 from segany.modeling.checkpoints.load import load_model
 from segany.modeling.sam import Sam
+from segany.predict.backends.encoder import PredictionEncoder, choose_dtype
+from segany.predict.decoding import MEMORY, Decoding, prompts_per_pass
 from segany.predict.embedding import ImageEmbedding, photo_hash
 from segany.predict.prediction import Prediction
 from segany.predict.rows import PromptRow, rows_of, stack
@@ -29,9 +31,6 @@ from segany.predict.upscale import Upscaler
 from segany.prompts.prompt import Multimask, Prompt
 from segany.transforms.image import read_image
 from segany.transforms.resize import ImageTransform
-
-PROMPTS_PER_PASS = 64
-"""Prompts decoded together; bounds memory, changes no result."""
 
 
 class Predictor:
@@ -42,11 +41,13 @@ class Predictor:
         fingerprint: identity of config and weights; computed when not given.
         metadata: what the weights say of themselves.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto", "float32", "bfloat16" or "float16"; anything but float32 is used through autocast.
+        dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is bfloat16 where this machine is fast at it, and what
+            SEGANY_DTYPE says where that is set.
         threads: CPU threads of the process, for all of torch; None leaves them alone.
+        memory: bytes that decoding may take at once beside weights and results; changes no result.
 
     Raises:
-        OptionError: a device, precision or thread count that cannot be.
+        OptionError: a device, precision, thread count or memory that cannot be.
     """
 
     def __init__(
@@ -58,15 +59,21 @@ class Predictor:
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
+        memory: int = MEMORY,
     ) -> None:
+        if memory < 1:
+            raise OptionError(f"memory must be a positive number of bytes; got {memory}. Leave it out for {MEMORY}.")
         if threads is not None:
             if threads < 1:
                 raise OptionError(f"threads must be at least 1; got {threads}. Leave it out to use torch's choice.")
             torch.set_num_threads(threads)
         self.device = resolve_device(device)
-        self.dtype = resolve_dtype(dtype, self.device)
         self.model = model.to(self.device).eval()
+        self.dtype = choose_dtype(dtype, self.model)
         self.config = model.config
+        self.memory = memory
+        self._encoder = PredictionEncoder(self.model, self.dtype)
+        self._decoding = Decoding(self.model, self.dtype)
         self.metadata = dict(metadata or {})
         self.fingerprint = fingerprint or fingerprint_of(model.config.to_dict(), model.state_dict())
         self._transform = ImageTransform(
@@ -134,8 +141,7 @@ class Predictor:
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised and padded canvas → (B, C, g, g) float32 on the predictor's device."""
-        with torch.no_grad(), self._autocast():
-            return self.model.encode(pixels.to(self.device)).float()
+        return self._encoder(pixels)
 
     def decode(
         self,
@@ -203,19 +209,25 @@ class Predictor:
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         image_index: Tensor | None = None,
+        token_mask: Tensor | None = None,
+        memory: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """All mask tokens of P prompts already in the canvas frame: (P, 4, h, w) logits, (P, 4) predicted IoU, float32.
 
-        Arguments are those of `Sam.decode`; `features` is (B, C, g, g).
+        Arguments are those of `Sam.decode`; `features` is (B, C, g, g), best on the predictor's device. `memory` takes
+        the place of the predictor's for this call. `prompts_per_pass` says how many prompts fit a budget together with
+        their results.
         """
-        with torch.no_grad(), self._autocast():
-            low_res, iou = self.model.decode(
-                features, points=points, labels=labels, boxes=boxes, masks=masks, image_index=image_index
-            )
-            return low_res.float(), iou.float()
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+        return self._decoding.decode(
+            list(features),
+            points=points,
+            labels=labels,
+            boxes=boxes,
+            masks=masks,
+            image_index=image_index,
+            token_mask=token_mask,
+            memory=memory or self.memory,
+        )
 
     def check(self, image: ImageEmbedding) -> None:
         """Refuse an embedding that another model made.
@@ -247,16 +259,17 @@ class Predictor:
             groups[row.make].append(index)
         side, outputs = self.config.low_res, self.model.mask_decoder.num_mask_tokens
         low_res, iou = torch.empty(len(rows), outputs, side, side), torch.empty(len(rows), outputs)
+        step = prompts_per_pass(self.config, self.memory, self.dtype)
         for members in groups.values():
-            for start in range(0, len(members), PROMPTS_PER_PASS):
-                part = members[start : start + PROMPTS_PER_PASS]
+            for start in range(0, len(members), step):
+                part = members[start : start + step]
                 distinct = list({id(rows[i][0]): rows[i][0] for i in part}.values())
                 place = {id(image): number for number, image in enumerate(distinct)}
-                features = torch.stack([image.features for image in distinct]).to(self.device)
-                image_index = torch.tensor([place[id(rows[i][0])] for i in part], device=self.device)
-                arguments = stack([rows[i][1] for i in part], self.device)
-                decoded, quality = self.decode_canvas(
-                    features, image_index=None if len(distinct) == 1 else image_index, **arguments
+                decoded, quality = self._decoding.decode(
+                    [image.features.to(self.device) for image in distinct],
+                    image_index=torch.tensor([place[id(rows[i][0])] for i in part]),
+                    **stack([rows[i][1] for i in part], self.device),
+                    memory=self.memory,
                 )
                 low_res[part], iou[part] = decoded.cpu(), quality.cpu()
         return low_res, iou

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,17 @@ LOW_RES = 32
 @pytest.fixture(scope="module")
 def image(toy_predictor: Predictor, scene: Scene) -> ImageEmbedding:
     return toy_predictor.encode(scene(90, 140))
+
+
+@pytest.fixture(scope="module")
+def calm(toy_predictor: Predictor) -> Predictor:
+    """The toy with flatter attention: its own is so sharp that one prompt in fifty enlarges rounding past 1e-4."""
+    model = copy.deepcopy(toy_predictor.model)
+    with torch.no_grad():
+        for name, tensor in model.mask_decoder.named_parameters():
+            if name.endswith("q_proj.weight"):
+                tensor.mul_(0.25)
+    return Predictor(model, device="cpu")
 
 
 def assert_equal(one: Prediction, other: Prediction) -> None:
@@ -95,8 +107,8 @@ def test_upscaling_is_the_two_step_rule_in_any_window(size_hw: tuple[int, int], 
     torch.testing.assert_close(upscaler.logits(low_res, (y0, y1, x0, x1)), whole[y0:y1, x0:x1], atol=1e-4, rtol=0)
 
 
-def test_a_ragged_batch_gives_what_each_prompt_gives_alone(toy_predictor: Predictor, scene: Scene) -> None:
-    images = [toy_predictor.encode(scene(*size)) for size in ((90, 140), (60, 33), (128, 128))]
+def test_a_ragged_batch_gives_what_each_prompt_gives_alone(calm: Predictor, scene: Scene) -> None:
+    images = [calm.encode(scene(*size)) for size in ((90, 140), (60, 33), (128, 128))]
     draw = np.random.default_rng(3)
     pairs: list[tuple[ImageEmbedding, Prompt]] = []
     for number in range(24):
@@ -108,9 +120,9 @@ def test_a_ragged_batch_gives_what_each_prompt_gives_alone(toy_predictor: Predic
         points = draw.uniform(0, min(height, width), (clicks, 2)) if clicks else None
         labels = draw.integers(0, 2, clicks) if clicks else None
         pairs.append((embedding, Prompt(points=points, labels=labels, boxes=box, mask=logits)))
-    together = toy_predictor.decode_many(pairs)
+    together = calm.decode_many(pairs)
     for pair, result in zip(pairs, together, strict=True):
-        assert_equal(result, toy_predictor.decode_many([pair])[0])
+        assert_equal(result, calm.decode_many([pair])[0])
 
 
 def test_a_prompt_axis_gives_what_each_row_gives_alone(toy_predictor: Predictor, image: ImageEmbedding) -> None:
