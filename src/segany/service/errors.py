@@ -89,12 +89,14 @@ async def _api(request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code, expected, advice = HINTS.get(error.status_code, ("http", "another request", "See /api/v1/openapi.json"))
+    status, headers = error.status_code, dict(error.headers or {})
+    if status in (404, 405):
+        methods = methods_at(request.app.openapi()["paths"], request.url.path)
+        if methods:  # the page, which stands behind every address, knows of none but its own
+            status, headers["Allow"] = 405, ", ".join(methods)
+    code, expected, advice = HINTS.get(status, ("http", "another request", "See /api/v1/openapi.json"))
     got = f"{request.method} {shown(request.url.path)} ({error.detail})"
-    headers = dict(error.headers or {})
-    if error.status_code == 405 and (methods := methods_at(request.app.openapi()["paths"], request.url.path)):
-        headers["Allow"] = ", ".join(methods)
-    return error_response(error.status_code, code, f"expected {expected}; got {got}. {advice}.", headers)
+    return error_response(status, code, f"expected {expected}; got {got}. {advice}.", headers)
 
 
 def methods_at(described: Mapping[str, Any], path: str) -> list[str]:

@@ -70,3 +70,8 @@ def upload(client: TestClient, pixels: NDArray[np.uint8]) -> str:
     assert answer.status_code == 200, answer.text
     key: str = answer.json()["key"]
     return key
+
+
+def same_masks(got: NDArray[np.bool_], expected: NDArray[np.bool_]) -> bool:
+    """Equal but for pixels on the edge of the threshold: a batch adds numbers up in another order than one alone."""
+    return got.shape == expected.shape and float((got != expected).mean()) < 0.002
