@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from segany.predict.predictor import Predictor
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("SEGANY_DTYPE", "float32")
+"""What `auto` means in tests, so that no result depends on the machine; tests of other precisions name them."""
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=1500, deadline=None)
 settings.register_profile("usual", deadline=None)

@@ -103,7 +103,27 @@ def torch_state() -> list[Finding]:
     return [
         Finding("devices", ", ".join(devices)),
         Finding("threads", f"{torch.get_num_threads()}; choose with --threads"),
+        Finding("precision", precision()),
     ]
+
+
+def precision() -> str:
+    """What `--dtype auto` means here, and why."""
+    from segany.core.bfloat16 import WORTH_IT, bfloat16_speedup
+    from segany.core.device import DTYPE_VARIABLE, resolve_device, resolve_dtype
+    from segany.core.errors import OptionError
+
+    device = resolve_device()
+    try:
+        chosen = str(resolve_dtype("auto", device)).removeprefix("torch.")
+    except OptionError as error:
+        return str(error)
+    if os.environ.get(DTYPE_VARIABLE, "auto") != "auto":
+        return f"auto is {chosen}, which {DTYPE_VARIABLE} says; choose with --dtype"
+    if device.type != "cpu":
+        return f"auto is {chosen} on {device}; choose with --dtype"
+    speedup = f"matrix products are {bfloat16_speedup():.1f} times as fast in bfloat16 as in float32"
+    return f"auto is {chosen}: {speedup} ({WORTH_IT} needed); choose with --dtype"
 
 
 def torchvision_state() -> list[Finding]:

@@ -23,7 +23,7 @@ class ModelOptions:
 
     model: Annotated[str, Parameter(help="tiny, vit_b, vit_l, vit_h, vit_t, or the path of a checkpoint.")] = "tiny"
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    dtype: Annotated[Dtype, Parameter(help="Precision of the image encoder.")] = "auto"
+    dtype: Annotated[Dtype, Parameter(help="Precision; auto is bfloat16 where this machine is fast at it.")] = "auto"
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None
 
     def predictor(self) -> Predictor:

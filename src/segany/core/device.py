@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from segany.core.bfloat16 import WORTH_IT, bfloat16_speedup
 from segany.core.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+DTYPE_VARIABLE = "SEGANY_DTYPE"
+"""Environment variable that answers for `auto`."""
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -36,7 +40,9 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def resolve_dtype(name: str, device: str | torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on a GPU that computes in it and float32 elsewhere.
+    """`auto` is what SEGANY_DTYPE says, else bfloat16 where the device is fast at it, and float32 elsewhere.
+
+    A GPU says itself whether it computes in bfloat16; a CPU is measured once (`segany.core.bfloat16`).
 
     Raises:
         OptionError: an unknown precision, or float16 on a CPU.
@@ -44,11 +50,15 @@ def resolve_dtype(name: str, device: str | torch.device) -> torch.dtype:
     import torch
 
     on = torch.device(device).type
+    said = f"dtype must be auto, {', '.join(DTYPES)}"
+    if name == "auto" and (chosen := os.environ.get(DTYPE_VARIABLE, "auto")) != "auto":
+        name, said = chosen, f"the environment variable {DTYPE_VARIABLE} must be auto, {', '.join(DTYPES)}"
     if name == "auto":
         fast = on == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        fast = fast or (on == "cpu" and bfloat16_speedup() >= WORTH_IT)
         return torch.bfloat16 if fast else torch.float32
     if name not in DTYPES:
-        raise OptionError(f"dtype must be auto, {', '.join(DTYPES)}; got {name!r}. Try auto.")
+        raise OptionError(f"{said}; got {name!r}. Try auto.")
     if name == "float16" and on == "cpu":
         raise OptionError("dtype float16 needs a GPU; got device cpu. Use bfloat16 or float32.")
     dtype: torch.dtype = getattr(torch, name)

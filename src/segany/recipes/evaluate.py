@@ -105,7 +105,7 @@ def points(
     if predictor is None:
         from segany.predict.predictor import Predictor
 
-        predictor = Predictor.from_pretrained(model)
+        predictor = Predictor.from_pretrained(model, dtype="float32")  # scores that no machine changes
     scorers: list[Scorer] = [PointsScorer(predictor=predictor, config=protocol)]
     if baselines is not None:
         from segany.evaluation.baselines import BaselineScorer

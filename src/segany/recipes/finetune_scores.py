@@ -45,7 +45,7 @@ class FrozenPredictor:
     """
 
     def __init__(self, model: Sam, store: FeatureStore, before_neck: bool, device: torch.device) -> None:
-        self.predictor = Predictor(model, fingerprint=LIVE, device=str(device))
+        self.predictor = Predictor(model, fingerprint=LIVE, device=str(device), dtype="float32")
         self.model, self.store, self.before_neck, self.device = model, store, before_neck, device
         config = model.config
         self._transform = ImageTransform(config.canvas, config.low_res, config.pixel_mean, config.pixel_std)
@@ -88,7 +88,7 @@ class HeldOutLook:
     def rows(self, model: Sam, device: torch.device, progress: Progress | None = None) -> list[MaskRow]:
         """Scores of every mask; `progress` is told (photos done, photos in all)."""
         if self.store is None:
-            predictor: Any = Predictor(model, fingerprint=LIVE, device=str(device))
+            predictor: Any = Predictor(model, fingerprint=LIVE, device=str(device), dtype="float32")
         else:
             predictor = FrozenPredictor(model, self.store, self.before_neck, device)
         scorer = PointsScorer(predictor=predictor, config=PointsConfig(clicks=(1,)))
