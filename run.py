@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     command, rest = arguments[0], arguments[1:]
     prepare(EXTRAS[command])
+    build_page()
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
     if command == "demo":
         return call([PYTHON, "-m", "segany", "demo", *rest], environment)
@@ -77,6 +78,13 @@ def prepare(extra: str) -> None:
     install_package(extra)
     includes = {"": ["base"], "test": ["base", "test"], "dev": ["base", "test", "dev"]}[extra]
     STAMP.write_text("\n".join([wanted, *sorted(set(have) | set(includes))]) + "\n")
+
+
+def build_page() -> None:
+    """The page of `segany serve`, where Node is there to build it; without, everything else still works."""
+    script = ROOT / "web" / "build.py"
+    if script.exists():
+        subprocess.run([PYTHON, script], stdout=subprocess.DEVNULL)
 
 
 def create_environment() -> None:

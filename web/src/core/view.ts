@@ -13,13 +13,12 @@ export interface View {
 export const MAX_ZOOM = 64;
 const MARGIN = 24;
 
-export function fitView(photo: Size, stage: Size, margin = MARGIN): View {
-  const room = {
-    width: Math.max(1, stage.width - 2 * margin),
-    height: Math.max(1, stage.height - 2 * margin),
-  };
+/** The whole photo in the middle of the stage, above `below` pixels that are kept free at the bottom. */
+export function fitView(photo: Size, stage: Size, below = 0): View {
+  const height = Math.max(1, stage.height - Math.min(below, stage.height / 3));
+  const room = { width: Math.max(1, stage.width - 2 * MARGIN), height: Math.max(1, height - 2 * MARGIN) };
   const zoom = Math.min(room.width / photo.width, room.height / photo.height, MAX_ZOOM / 8);
-  return { zoom, x: (stage.width - photo.width * zoom) / 2, y: (stage.height - photo.height * zoom) / 2 };
+  return { zoom, x: (stage.width - photo.width * zoom) / 2, y: (height - photo.height * zoom) / 2 };
 }
 
 export function toPhoto(view: View, stage: Point): Point {

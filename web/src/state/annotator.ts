@@ -50,6 +50,8 @@ export class Annotator {
   readonly preview = signal<Preview | null>(null);
   readonly isAsking = signal(false);
   readonly isPreparing = signal(false);
+  /** Whether the model knows the photo. */
+  readonly isPrepared = signal(false);
   readonly sweep = signal<{ done: number; total: number } | null>(null);
   /** Keyboard's crosshair, and the first corner of a box drawn with it. */
   readonly crosshair = signal<Point | null>(null);
@@ -100,8 +102,10 @@ export class Annotator {
     const engine = this.engine.value;
     if (engine === null) return;
     this.isPreparing.value = true;
+    this.isPrepared.value = false;
     try {
       await engine.prepare(this.photo);
+      this.isPrepared.value = true;
       announce("The photo is ready.");
       this.askAgain();
     } catch (error) {

@@ -36,7 +36,7 @@ function Sheet({ title, name, onClose, children }: SheetProps) {
       }}
       data-testid={`dialog-${name}`}
     >
-      <div class="sheet-body">
+      <div class="sheet-body" tabIndex={-1} autofocus>
         <div class="sheet-head">
           <h2 id={`${name}-title`}>{title}</h2>
           <Button

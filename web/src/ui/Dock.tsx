@@ -132,12 +132,11 @@ function Making({ annotator, picture }: Props) {
   const draft = annotator.draft.value!;
   const answer = annotator.answer.value;
   const shown = shownIndex(draft);
-  const { annotations } = annotator.work.value.document;
   const colour = draft.base ? colourOf(draft.base) : newColour(annotator.work.value.document);
   const around = answer ? widest(answer.masks.map(extent), annotator.photo) : null;
   const quality = answer?.predictedIou[shown];
   return (
-    <div class="dock-card dock-making" data-testid="making">
+    <div class="dock-card dock-making" data-testid="making" data-asking={annotator.isAsking.value}>
       {answer && answer.masks.length > 1 ? (
         <div class="candidates" role="radiogroup" aria-label="Candidates">
           {answer.masks.map((mask, i) => (
@@ -192,7 +191,7 @@ function Making({ annotator, picture }: Props) {
           onClick={() => void annotator.accept()}
           testId="accept"
         >
-          {draft.base ? "Save" : annotations.length === 0 ? "Accept" : "Accept"}
+          {draft.base ? "Save" : "Accept"}
         </Button>
         <Button
           label="Discard"

@@ -89,6 +89,8 @@ export function Stage(props: Props) {
     const draw = () => {
       frame = 0;
       const [view, size] = [stage.view.value, stage.size.value];
+      // Where the photo is, for whoever drives the page from outside.
+      root.current!.dataset.view = [view.zoom, view.x, view.y].join(" ");
       if (photoIsOld) renderer.drawPhoto(picture, view, size);
       if (overIsOld) renderer.drawOver(sceneOf(props), view, size);
       photoIsOld = overIsOld = false;
@@ -133,6 +135,7 @@ export function Stage(props: Props) {
       role="application"
       aria-label={`${annotator.photo.name}, ${annotator.photo.width} by ${annotator.photo.height} pixels. ${KEYS}`}
       data-testid="stage"
+      data-prepared={annotator.isPrepared.value}
     >
       <canvas ref={photo} class="stage-canvas" aria-hidden="true" />
       <canvas ref={over} class="stage-canvas" aria-hidden="true" />
