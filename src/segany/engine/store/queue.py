@@ -20,6 +20,8 @@ from segany.engine.store.documents import DocumentStore
 from segany.engine.store.tables import DocumentRow, ImageRow, ProjectRow, TaskRow, UserRow
 from segany.engine.values import Assignment, Image
 
+_OTHER = aliased(TaskRow)
+
 
 class QueueStore(DocumentStore):
     """What waits, and who holds what."""
@@ -205,7 +207,6 @@ def _claimable(
     project: int, user: int, at: datetime, settings: ProjectSettings, stage: Stage | None
 ) -> sa.Select[TaskRow]:
     """Tasks an annotator may take now, the most urgent first."""
-    other = aliased(TaskRow)
     kept_until = at - timedelta(seconds=settings.mend_seconds)
     mine_to_mend = sa.or_(TaskRow.author_id == user, TaskRow.changed <= kept_until)
     ran_out = sa.and_(TaskRow.state == "leased", TaskRow.expires <= at)
@@ -218,12 +219,12 @@ def _claimable(
         ),
         sa.or_(TaskRow.for_person_id.is_(None), TaskRow.for_person_id == user),
         ~sa.exists().where(
-            other.image_id == TaskRow.image_id,
-            other.stage == TaskRow.stage,
-            other.id != TaskRow.id,
-            other.purpose != "gold",
+            _OTHER.image_id == TaskRow.image_id,
+            _OTHER.stage == TaskRow.stage,
+            _OTHER.id != TaskRow.id,
+            _OTHER.purpose != "gold",
             TaskRow.purpose.in_(("work", "overlap")),
-            sa.or_(other.author_id == user, other.holder_id == user),
+            sa.or_(_OTHER.author_id == user, _OTHER.holder_id == user),
         ),
     )
     if stage is not None:
