@@ -20,6 +20,8 @@ def test_a_filled_task_is_shown_and_added_to(desk: MakeDesk) -> None:
     d = desk(images=1, review_first=0, review_share=0.0)
     image = d.images[0]
     d.store.set_prefill(image.id, "semi", document(image, BOX, clicked=False, seconds=0))
+    filled = d.store.set_prefill(image.id, "semi", document(image, BOX, clicked=False, seconds=5))
+    assert filled.version == 1, "the same masks again change nothing"
     work = d.store.claim(d.project, d.ann, stage="semi")
     assert work and work.document and work.document.kind == "prefill" and work.document.people_masks == 0
     with pytest.raises(TransitionError, match="before anybody begins"):
@@ -232,11 +234,16 @@ def test_a_photo_is_cleared_by_a_person_after_the_detectors(desk: MakeDesk) -> N
     assert d.store.image(image).privacy == "found"
     assert [one.kind for one in d.store.regions(image)] == ["face"]
     assert len(d.store.regions(image, active=False)) == 2
+    d.store.clear_image(d.rev, image)
+    d.store.note_detections(image, "better faces", [("face", square, 0.9)])
+    assert d.store.image(image).privacy == "found"
+    with pytest.raises(AccessError, match="reviewer"):
+        d.store.clear_image(d.ann, image)
     with pytest.raises(TransitionError, match="reason"):
         d.store.clear_image(d.rev, image, verdict="withheld")
     assert d.store.clear_image(d.rev, image, verdict="withheld", reason="a protest").privacy == "withheld"
     kinds = [event.kind for event in d.store.events(d.project)]
-    assert kinds == ["cleared", "blur", "cleared", "unblur", "withheld"]
+    assert kinds == ["cleared", "blur", "cleared", "unblur", "cleared", "withheld"]
 
 
 def test_unknown_numbers(desk: MakeDesk) -> None:

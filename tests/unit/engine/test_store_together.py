@@ -60,6 +60,27 @@ def test_eight_work_at_once_and_nothing_is_done_twice(desk: MakeDesk) -> None:
     assert [one.document.version for one in d.store.accepted(d.project)] == [1] * 24
 
 
+def test_one_person_in_several_tabs_never_waits_for_themselves(desk: MakeDesk) -> None:
+    """Claims and submissions of one person at once: neither waits for the other for ever, nor breaks off."""
+    d = desk(images=12, review_share=0.0, review_first=0)
+    d.store.open_stage(d.project, "manual")
+
+    def tab(number: int) -> int:
+        done = 0
+        while work := d.store.claim(d.project, d.ann):
+            made = document(work.image, BOX)
+            try:
+                outcome = d.store.submit(d.ann, work.lease, made, key=f"{number}, {work.lease}")
+                done += not outcome.repeated
+            except LeaseError:  # another tab had the same task and was faster
+                continue
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(tab, range(4))) == 12
+    assert [one.document.version for one in d.store.accepted(d.project)] == [1] * 12
+
+
 def test_one_lease_written_by_many_counts_once(desk: MakeDesk) -> None:
     """A client that repeats itself before the first answer has come."""
     d = desk(images=1)

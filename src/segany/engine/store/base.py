@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from segany.core.errors import NotFoundError
-from segany.engine.config import ProjectSettings
+from segany.core.errors import AccessError, NotFoundError
+from segany.engine.config import ROLES, ProjectSettings, Role
 from segany.engine.store import rows
 from segany.engine.store.database import session
 from segany.engine.store.tables import Base, DocumentRow, EventRow, ImageRow, ProjectRow, TaskRow, UserRow
@@ -160,7 +160,8 @@ def get(s: Session, table: type[Row], number: int, what: str, *, lock: bool = Fa
     Raises:
         NotFoundError: there is none.
     """
-    row = s.get(table, number, with_for_update=True if lock else None)
+    # NO KEY UPDATE: rows that refer to this one may still be added elsewhere, or two writers would wait for each other
+    row = s.get(table, number, with_for_update={"key_share": True} if lock else None)
     if row is None:
         raise NotFoundError(f"there must be a {what} of this number; there is no {what} {number}.")
     return row
@@ -173,3 +174,14 @@ def person_of(s: Session, user: int, *, lock: bool = False) -> UserRow:
         NotFoundError: there is none.
     """
     return get(s, UserRow, user, "person", lock=lock)
+
+
+def require_role(person: UserRow, role: Role) -> None:
+    """Somebody of this role or a higher one.
+
+    Raises:
+        AccessError: of a lower one, or locked out.
+    """
+    mine = ROLES.index(person.role) if person.role in ROLES else -1
+    if mine < ROLES.index(role) or not person.active:
+        raise AccessError(f"this needs the role {role}; {person.name} is {person.role}. Ask an admin.")

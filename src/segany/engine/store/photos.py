@@ -14,7 +14,7 @@ from segany.core.files import atomic_write_bytes
 from segany.data.folders import IMAGE_ENDINGS, walk_files
 from segany.engine.chance import is_held_out
 from segany.engine.store import rows
-from segany.engine.store.base import StoreBase, get, person_of
+from segany.engine.store.base import StoreBase, get, person_of, require_role
 from segany.engine.store.tables import EventRow, ImageRow, ProjectRow, RegionRow
 from segany.engine.values import AddedImages, Image, Privacy, Region, RegionKind
 from segany.records.ids import image_id_for
@@ -139,6 +139,8 @@ class PhotoStore(StoreBase):
     ) -> list[Region]:
         """Write down what a detector found; asking again with the same detector changes nothing.
 
+        A cleared photo in which something is found has to be cleared anew.
+
         Raises:
             NotFoundError: no such image.
         """
@@ -148,7 +150,8 @@ class PhotoStore(StoreBase):
                 for kind, outline, score in found:
                     s.add(self._region(image, kind, outline, score, detector))
                 row.detectors = [*row.detectors, detector]
-                row.privacy = "found" if row.privacy == "unchecked" else row.privacy
+                if row.privacy == "unchecked" or (found and row.privacy == "cleared"):
+                    row.privacy = "found"
                 s.flush()
             return _regions(s, image)
 
@@ -215,12 +218,14 @@ class PhotoStore(StoreBase):
 
         Raises:
             NotFoundError: no such person or image.
+            AccessError: not a reviewer.
             TransitionError: another verdict, no reason, or no detector has looked at it yet.
         """
         if verdict not in ("cleared", "withheld") or (verdict == "withheld" and not reason.strip()):
             raise TransitionError("a photo must be cleared, or withheld with a reason; say one of these.")
         with self._write() as s:
             person, row = person_of(s, user), get(s, ImageRow, image, "image", lock=True)
+            require_role(person, "reviewer")
             if verdict == "cleared" and row.privacy == "unchecked":
                 raise TransitionError("a photo must be looked at by the detectors before a person clears it; run them.")
             row.privacy = verdict

@@ -81,7 +81,9 @@ class QueueStore(DocumentStore):
             row = self._held(s, project, user, "leased", at, stage)
             if row is None:
                 row = self._gold_turn(s, project, person, settings, stage) or s.scalar(
-                    _claimable(project, user, at, settings, stage).limit(1).with_for_update(skip_locked=True)
+                    _claimable(project, user, at, settings, stage)
+                    .limit(1)
+                    .with_for_update(key_share=True, skip_locked=True)
                 )
                 if row is None:
                     return None
@@ -136,7 +138,7 @@ class QueueStore(DocumentStore):
         with self._write() as s:
             at = self._clock()
             query = sa.select(TaskRow).where(TaskRow.state.in_(rules.HELD), TaskRow.expires <= at)
-            found = list(s.scalars(query.with_for_update(skip_locked=True)))
+            found = list(s.scalars(query.with_for_update(key_share=True, skip_locked=True)))
             for row in found:
                 self._expired(s, row, at)
             return len(found)
@@ -165,7 +167,7 @@ class QueueStore(DocumentStore):
         )
         if stage is not None:
             query = query.where(TaskRow.stage == stage)
-        return s.scalar(query.order_by(TaskRow.id).limit(1).with_for_update())
+        return s.scalar(query.order_by(TaskRow.id).limit(1).with_for_update(key_share=True))
 
     def _assignment(self, s: Session, row: TaskRow) -> Assignment:
         newest = newest_document(s, row.id) or _prefill(s, row)
@@ -245,7 +247,7 @@ def _by_lease(s: Session, lease: str) -> TaskRow:
 
 def find_lease(s: Session, lease: str) -> TaskRow | None:
     """The task whose latest lease this is, locked."""
-    return s.scalar(sa.select(TaskRow).where(TaskRow.lease == lease).with_for_update())
+    return s.scalar(sa.select(TaskRow).where(TaskRow.lease == lease).with_for_update(key_share=True))
 
 
 def no_lease() -> LeaseError:

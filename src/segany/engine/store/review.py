@@ -7,12 +7,11 @@ from typing import get_args
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from segany.core.errors import AccessError, TransitionError
+from segany.core.errors import TransitionError
 from segany.engine import life as rules
-from segany.engine.config import ROLES, Role
 from segany.engine.life import Verdict
 from segany.engine.store import rows
-from segany.engine.store.base import get, person_of
+from segany.engine.store.base import get, person_of, require_role
 from segany.engine.store.documents import check_image
 from segany.engine.store.queue import find_lease, new_lease, newest_document, no_lease
 from segany.engine.store.tables import ImageRow, ProjectRow, TaskRow, UserRow
@@ -50,7 +49,7 @@ class ReviewStore(WorkStore):
                 if not settings.self_review:
                     query = query.where(TaskRow.author_id != user)
                 query = query.order_by(TaskRow.rejections.desc(), TaskRow.priority.desc(), TaskRow.id)
-                row = s.scalar(query.limit(1).with_for_update(skip_locked=True))
+                row = s.scalar(query.limit(1).with_for_update(key_share=True, skip_locked=True))
                 if row is None:
                     return None
                 self._expired(s, row, at)
@@ -148,14 +147,3 @@ class ReviewStore(WorkStore):
         image = get(s, ImageRow, row.image_id, "image")
         check_image(document, image)
         return self._keep(s, document, "fix", task=row, image=image, stage=row.stage, person=person).id
-
-
-def require_role(person: UserRow, role: Role) -> None:
-    """Somebody of this role or a higher one.
-
-    Raises:
-        AccessError: of a lower one, or locked out.
-    """
-    mine = ROLES.index(person.role) if person.role in ROLES else -1
-    if mine < ROLES.index(role) or not person.active:
-        raise AccessError(f"this needs the role {role}; {person.name} is {person.role}. Ask an admin.")
