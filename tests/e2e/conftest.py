@@ -209,13 +209,16 @@ class Desk:
             self.page.keyboard.press(key)
 
     def documents(self, masks: int | None = None) -> list[dict[str, Any]]:
-        """What the browser keeps; with `masks` as soon as so many are kept in all."""
+        """What the browser keeps, once it has come to rest; with `masks` as soon as so many are kept in all."""
+        before: list[dict[str, Any]] | None = None
         for _ in range(100):
             documents: list[dict[str, Any]] = self.page.evaluate(READ_WORKS)
-            if masks is None or sum(len(one["annotations"]) for one in documents) == masks:
+            count = sum(len(one["annotations"]) for one in documents)
+            if documents == before and masks in (None, count):
                 return documents
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"expected {masks} masks to be kept; got {[len(d['annotations']) for d in documents]}")
+            before = documents
+            self.page.wait_for_timeout(60)
+        raise AssertionError(f"expected {masks} masks to be kept; got {count}")
 
     def annotations(self, masks: int) -> list[dict[str, Any]]:
         """The masks kept of the only photo."""

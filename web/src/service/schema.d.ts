@@ -2439,11 +2439,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example event: progress
-                     *     data: {"id": "0123…", "status": "running", "progress": {"done": 64, …}}
-                     */
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        /** @enum {string} */
+                        event?: "progress" | "done" | "failed" | "cancelled";
+                        data?: string;
+                    };
                 };
             };
             /** @description The request cannot be read. */
@@ -2570,6 +2570,7 @@ export interface operations {
                     "image/png": unknown;
                     "image/tiff": unknown;
                     "text/plain": unknown;
+                    "application/xml": unknown;
                     "application/zip": unknown;
                 };
             };

@@ -26,7 +26,7 @@ export const FORMATS: readonly FormatEntry[] = [
     about: "Everything, to open here again",
     needsService: false,
   },
-  { format: "sa1b", name: "SA-1B JSON", about: "One JSON a photo, run-length masks", needsService: false },
+  { format: "sa1b", name: "SA-1B JSON", about: "One JSON a photo, masks as RLE", needsService: false },
   { format: "coco", name: "COCO JSON", about: "One data set of all photos", needsService: false },
   { format: "masks", name: "PNG masks", about: "White on black, the photo's size", needsService: false },
   { format: "cutouts", name: "Cut-outs", about: "Each thing alone on transparency", needsService: false },

@@ -5,7 +5,7 @@ import type { Annotator } from "../state/annotator";
 import type { Picture } from "../state/photos";
 import type { StageState } from "../state/stage";
 import type { Target } from "./commands";
-import { Dock } from "./Dock";
+import { BrushSize, Dock } from "./Dock";
 import { MaskList, PanelHandle } from "./MaskList";
 import { Stage } from "./stage/Stage";
 import { ToolRail } from "./ToolRail";
@@ -24,6 +24,7 @@ export function AnnotatorView({ annotator, picture, stage, target }: Props) {
       <ToolRail annotator={annotator} target={target} />
       <main class="middle">
         <Stage annotator={annotator} picture={picture} stage={stage} />
+        {annotator.work.value.found === null && <BrushSize />}
         <Dock annotator={annotator} picture={picture} />
         {annotator.isPreparing.value && (
           <div class="preparing" role="progressbar" aria-label="Looking at the photo" />

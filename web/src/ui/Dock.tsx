@@ -31,7 +31,6 @@ export function Dock(props: Props) {
       ) : (
         isBrush || <Hint annotator={annotator} />
       )}
-      {isBrush && found === null && <BrushSize />}
     </div>
   );
 }
@@ -54,7 +53,9 @@ function Hint({ annotator }: { annotator: Annotator }) {
   );
 }
 
-function BrushSize() {
+/** Over the stage's upper edge, while a brush is in the hand. */
+export function BrushSize() {
+  if (tool.value !== "brush" && tool.value !== "erase") return null;
   const label = tool.value === "erase" ? "Eraser size" : "Brush size";
   return (
     <div class="dock-card dock-brush">

@@ -1,6 +1,6 @@
 // The accepted masks: select, name, recolour, hide, work on again, delete.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { type Annotation, nameOf } from "../core/document";
 import { colourOf, isHidden } from "../core/work";
 import type { Annotator } from "../state/annotator";
@@ -125,7 +125,8 @@ function Row({ annotator, one }: { annotator: Annotator; one: Annotation }) {
 
 function NameField({ annotator, one }: { annotator: Annotator; one: Annotation }) {
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // At once, not after the next picture: the first letters typed belong to the name.
+  useLayoutEffect(() => {
     field.current?.focus();
     field.current?.select();
   }, []);
