@@ -35,13 +35,14 @@ def test_the_golden_runs_cover_what_they_should(runs: list[dict[str, Any]]) -> N
     assert min(len(run["records"]) for run in runs) > 50
 
 
+@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("index", RUNS)
 def test_same_count_boxes_points_and_masks(
-    index: int, shared: Path, predictor: Predictor, runs: list[dict[str, Any]]
+    index: int, exact: bool, shared: Path, predictor: Predictor, runs: list[dict[str, Any]]
 ) -> None:
     run = runs[index]
     image = read_image(shared / "golden" / run["image"])
-    records = AutomaticMaskGenerator(predictor, **run["config"]).generate(image)
+    records = AutomaticMaskGenerator(predictor, **run["config"], exact=exact).generate(image)
     assert len(records) == len(run["records"])
     for record, official in zip(records, run["records"], strict=True):
         assert list(record.bbox) == official["bbox"]

@@ -37,8 +37,11 @@ def test_upscaling_is_two_interpolations_and_windows_lose_nothing(
     beyond[y0:y1, x0:x1] = False
     assert not beyond.any()
     torch.testing.assert_close(upscaler.logits(low_res, window), whole[y0:y1, x0:x1], rtol=0, atol=1e-4)
-    by_column = upscaler.logits(low_res, window, by_column=True)
-    torch.testing.assert_close(by_column, whole[y0:y1, x0:x1], rtol=0, atol=1e-4)
+    if y1 > y0 and x1 > x0:
+        columns = np.concatenate([block for _, block in upscaler.columns_of(low_res, window)])
+        rows = np.concatenate([block for _, block in upscaler.rows_of(low_res, window)])
+        np.testing.assert_allclose(columns.T, whole[y0:y1, x0:x1], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(rows, whole[y0:y1, x0:x1], rtol=0, atol=1e-4)
 
 
 @settings(max_examples=40, deadline=None)

@@ -49,10 +49,10 @@ def clip_xyxy(boxes_xyxy: ArrayLike, size_hw: tuple[int, int]) -> Boxes:
     return clipped
 
 
-def near_crop_edge(
+def sides_near_crop_edge(
     boxes_xyxy: ArrayLike, crop_xyxy: ArrayLike, image_xyxy: ArrayLike, *, atol: float = 20.0
 ) -> NDArray[np.bool_]:
-    """Which boxes touch an edge of their crop that is not an edge of the image: their masks are probably cut.
+    """Which sides of boxes, (N, 4), touch an edge of their crop that is not an edge of the image.
 
     Args:
         boxes_xyxy: (N, 4) in pixels of the crop.
@@ -66,4 +66,12 @@ def near_crop_edge(
     boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4) + np.tile(crop[:2], 2)
     near_crop = np.isclose(boxes, crop, atol=atol, rtol=0)
     near_image = np.isclose(boxes, image, atol=atol, rtol=0)
-    return np.asarray(np.any(near_crop & ~near_image, axis=1), dtype=np.bool_)
+    return np.asarray(near_crop & ~near_image, dtype=np.bool_)
+
+
+def near_crop_edge(
+    boxes_xyxy: ArrayLike, crop_xyxy: ArrayLike, image_xyxy: ArrayLike, *, atol: float = 20.0
+) -> NDArray[np.bool_]:
+    """Which boxes, (N,), have a side near an edge of their crop alone: their masks are probably cut."""
+    sides = sides_near_crop_edge(boxes_xyxy, crop_xyxy, image_xyxy, atol=atol)
+    return np.asarray(sides.any(axis=1), dtype=np.bool_)

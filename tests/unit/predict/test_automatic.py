@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from segany.predict.automatic.face import SamAutomaticMaskGenerator
 from segany.predict.automatic.generator import AutomaticMaskGenerator
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
-from segany.predict.upscale import Upscaler
+from segany.predict.upscale import BLOCK_PIXELS, Upscaler
 from segany.records.record import REFERENCE_KEYS, MaskRecord
 
 from ._toys import DiscSam, lively, lively_model, photo
@@ -331,21 +331,25 @@ def test_knobs_and_config_exclude_each_other(discs: Predictor) -> None:
         AutomaticMaskGenerator(discs, SweepConfig(), points_per_side=3)
 
 
-def test_no_bitmap_outlives_its_candidate(discs: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept between candidates is run lengths: upscaling happens one mask at a time, in its own window."""
-    sizes: list[tuple[int, ...]] = []
-    inner: Callable[..., torch.Tensor] = Upscaler.logits
+@pytest.mark.parametrize("exact", [False, True])
+def test_no_more_than_a_block_is_computed_at_once(
+    discs: Predictor, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    """What is kept between candidates is run lengths; full size means the mask's own window, block by block."""
+    blocks: list[int] = []
+    inner = Upscaler.columns_of
 
-    def spy(self: Upscaler, low_res: torch.Tensor, window: Any = None, **layout: bool) -> torch.Tensor:
-        out = inner(self, low_res, window, **layout)
-        sizes.append(tuple(out.shape))
-        return out
+    def spy(self: Upscaler, *where: Any) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for left, block in inner(self, *where):
+            blocks.append(block.size)
+            yield left, block
 
-    monkeypatch.setattr(Upscaler, "logits", spy)
+    monkeypatch.setattr(Upscaler, "columns_of", spy)
+    monkeypatch.setattr(Upscaler, "logits", lambda *_: pytest.fail("the whole photo was upscaled"))
     image: NDArray[np.uint8] = photo(1000, 1000)
-    records = AutomaticMaskGenerator(discs, **{**EASY, "pred_iou_thresh": 0.85}).generate(image)
-    assert len(records) == 25 and len(sizes) == 25
-    assert max(height * width for height, width in sizes) < 0.1 * 1000 * 1000
+    records = AutomaticMaskGenerator(discs, **{**EASY, "pred_iou_thresh": 0.85, "exact": exact}).generate(image)
+    assert len(records) == 25
+    assert max(blocks) <= BLOCK_PIXELS and sum(blocks) < 25 * 0.1 * 1000 * 1000
 
 
 def test_lively_masks_vary(predictor: Predictor) -> None:

@@ -48,6 +48,9 @@ class SweepConfig:
     containment_thresh: float = 0.0
     """At the end, a mask more than this share of whose pixels lie in a better one is dropped; 0 is off."""
 
+    exact: bool = False
+    """Measure every candidate at full size before any is dropped, as the reference does; several times slower."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "point_grids", _as_tuples(self.point_grids))
         problems = [problem for problem in _problems(self) if problem]
@@ -93,6 +96,7 @@ def _problems(c: SweepConfig) -> list[str]:
         _real("mask_nms_thresh", c.mask_nms_thresh, 0, 1),
         _real("containment_thresh", c.containment_thresh, 0, 1),
         "" if isinstance(c.drop_small_masks, bool) else _flag("drop_small_masks", c.drop_small_masks),
+        "" if isinstance(c.exact, bool) else _flag("exact", c.exact),
         _grids(c),
     ]
 

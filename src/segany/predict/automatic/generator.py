@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segany.core.budget import MemoryBudget
 from segany.core.errors import EmbeddingError, OptionError
 from segany.core.identity import fingerprint
 from segany.core.progress import CancelCheck, Progress, check_cancelled
@@ -15,13 +16,15 @@ from segany.geometry.crops import crop_boxes
 from segany.geometry.grids import layered_grids
 from segany.predict.automatic.candidates import Box, Candidates
 from segany.predict.automatic.config import SweepConfig, recommended_knobs
-from segany.predict.automatic.merge import clean_up, merge_crops, merge_within_crop
+from segany.predict.automatic.merge import clean_up, merge_crops
 from segany.predict.automatic.sweep import CropSweep
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
-from segany.predict.upscale import Upscaler
 from segany.records.record import MaskRecord
 from segany.transforms.image import read_image
+
+POOL_SHARE = 8
+"""One part in so many of the working memory may hold low-res logits of candidates that wait."""
 
 
 class AutomaticMaskGenerator:
@@ -30,6 +33,7 @@ class AutomaticMaskGenerator:
     Args:
         predictor: any predictor.
         config: all knobs at once; None takes the reference's defaults and what the weights recommend.
+        memory: what the process may hold in all, such as "4GB"; bounds how much is done at once, changes no mask.
         **knobs: single knobs of `SweepConfig` instead of `config`.
 
     Raises:
@@ -38,7 +42,14 @@ class AutomaticMaskGenerator:
     Source: Segment Anything (arXiv 2304.02643), automatic mask generation, and its released code.
     """
 
-    def __init__(self, predictor: Predictor, config: SweepConfig | None = None, **knobs: Any) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        config: SweepConfig | None = None,
+        *,
+        memory: str | int | MemoryBudget | None = None,
+        **knobs: Any,
+    ) -> None:
         if config is not None and knobs:
             raise OptionError(
                 f"give either a config or single knobs; got both ({', '.join(sorted(knobs))}). "
@@ -46,6 +57,7 @@ class AutomaticMaskGenerator:
             )
         self.predictor = predictor
         self.config = config or SweepConfig.of(**{**recommended_knobs(predictor.metadata), **knobs})
+        self.memory = MemoryBudget.of(memory)
 
     @property
     def fingerprint(self) -> str:
@@ -97,23 +109,31 @@ class AutomaticMaskGenerator:
         grids = self._grids()
         if embeddings is not None:
             self._check(embeddings, crops, rgb)
+        work = self.memory.work()
+        clicks = self.config.points_per_batch
         total, done = sum(len(grids[layer]) for layer in layers), 0
         found = Candidates()
         for index, (crop, layer) in enumerate(zip(crops, layers, strict=True)):
             check_cancelled(cancelled)
             embedding = self._encode(rgb, crop) if embeddings is None else embeddings[index]
-            sweep = CropSweep(self.predictor, self.config, embedding, crop, size_hw)
-            upscaler = Upscaler(embedding.frame, self.predictor.device)
+            sweep = CropSweep(
+                self.predictor,
+                self.config,
+                embedding,
+                crop,
+                size_hw,
+                pool_bytes=work // POOL_SHARE,
+                cancelled=cancelled,
+            )
             points = grids[layer] * [crop[2] - crop[0], crop[3] - crop[1]]
-            of_crop = Candidates()
-            for start in range(0, len(points), self.config.points_per_batch):
+            for start in range(0, len(points), clicks):
                 check_cancelled(cancelled)
-                batch = points[start : start + self.config.points_per_batch]
-                of_crop.extend(sweep.batch(upscaler, batch))
+                batch = points[start : start + clicks]
+                sweep.batch(batch)
                 done += len(batch)
                 if progress is not None:
                     progress(done, total)
-            found.extend(merge_within_crop(of_crop, self.config))
+            found.extend(sweep.finish())
         if len(crops) > 1:
             found = merge_crops(found, self.config)
         return clean_up(found, self.config).records()

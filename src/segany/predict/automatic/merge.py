@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from segany.geometry.boxes import box_area_xyxy
-from segany.masks.boxes import masks_to_boxes
-from segany.masks.components import fill_small_holes, largest_component_area, remove_small_islands
 from segany.masks.nms import containment_nms, mask_nms, nms
-from segany.masks.rle import decode, encode, rle_area
+from segany.masks.rle import rle_area
+from segany.masks.run_components import fill_small_run_holes, largest_run_component_area, remove_small_run_islands
+from segany.masks.runs import Runs
 from segany.predict.automatic.candidates import Candidates
 from segany.predict.automatic.config import SweepConfig
 
@@ -57,15 +57,15 @@ def _mend(found: Candidates, config: SweepConfig) -> Candidates:
     mended, scores, kept = [], [], []
     boxes = found.box_array()
     for index, rle in enumerate(found.rles):
-        mask = decode(rle)
-        if config.drop_small_masks and largest_component_area(mask) < area:
+        mask = Runs.of_rle(rle)
+        if config.drop_small_masks and largest_run_component_area(mask) < area:
             continue
-        mask, filled = fill_small_holes(mask, area)
-        mask, cleared = remove_small_islands(mask, area)
+        mask, filled = fill_small_run_holes(mask, area)
+        mask, cleared = remove_small_run_islands(mask, area)
         changed = filled or cleared
         if changed:
-            boxes[index] = masks_to_boxes(mask[None])[0]
-        mended.append(encode(mask) if changed else rle)
+            boxes[index] = mask.inclusive_box()
+        mended.append(mask.rle() if changed else rle)
         scores.append(0.0 if changed else 1.0)
         kept.append(index)
     if not kept:

@@ -1,108 +1,122 @@
-"""One crop: click everywhere, keep what is sure and stable. Bitmaps live one at a time, inside the mask's own window.
+"""One crop: click everywhere, keep what is sure and stable, of overlapping ones the surest.
 
 P clicks · M masks per click · h, w low-res grid
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segany.geometry.boxes import near_crop_edge
-from segany.masks.rle import encode
+from segany.core.progress import CancelCheck
 from segany.predict.automatic.candidates import Box, Candidates
 from segany.predict.automatic.config import SweepConfig
+from segany.predict.automatic.measure import Ruler
+from segany.predict.automatic.merge import merge_within_crop
+from segany.predict.automatic.pool import Candidate, Pool
+from segany.predict.automatic.screen import Screen
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
 from segany.predict.upscale import Upscaler
 
 
-@dataclass(frozen=True)
 class CropSweep:
     """Decodes and filters the clicks of one crop.
 
-    Attributes:
+    Args:
         predictor: the model.
         config: thresholds.
         embedding: of the crop.
         crop: XYXY in the photo.
         size_hw: the photo.
+        pool_bytes: low-res logits held at most; see `Pool`.
+        cancelled: asked while masks are measured.
     """
 
-    predictor: Predictor
-    config: SweepConfig
-    embedding: ImageEmbedding
-    crop: Box
-    size_hw: tuple[int, int]
+    def __init__(
+        self,
+        predictor: Predictor,
+        config: SweepConfig,
+        embedding: ImageEmbedding,
+        crop: Box,
+        size_hw: tuple[int, int],
+        *,
+        pool_bytes: int = 1 << 27,
+        cancelled: CancelCheck | None = None,
+    ) -> None:
+        self.predictor, self.config, self.embedding, self.crop = predictor, config, embedding, crop
+        self._features = embedding.features.unsqueeze(0).to(predictor.device)
+        threshold, offset = predictor.config.mask_threshold, config.stability_score_offset
+        upscaler = Upscaler(embedding.frame)
+        near_model = upscaler if predictor.device.type == "cpu" else Upscaler(embedding.frame, predictor.device)
+        self._screen = Screen(near_model, threshold, offset, config.stability_score_thresh)
+        self._ruler = Ruler(upscaler, threshold, offset, crop, size_hw)
+        self._pool = Pool(self._ruler, config, pool_bytes, cancelled)
+        self._exact = config.exact or not self._screen.applies
+        self._found = Candidates()
 
-    def batch(self, upscaler: Upscaler, points: NDArray[np.float64]) -> Candidates:
-        """Survivors of P clicks.
+    def batch(self, points: NDArray[np.float64]) -> None:
+        """Try P clicks.
 
         Args:
-            upscaler: of the crop's frame.
             points: (P, 2) in pixels of the crop.
         """
         on_canvas = self.embedding.frame.to_canvas(points).astype(np.float32)
-        features = self.embedding.features.unsqueeze(0).to(self.predictor.device)
         low_res, iou = self.predictor.decode_canvas(
-            features,
-            points=torch.from_numpy(on_canvas).unsqueeze(1).to(features.device),
-            labels=torch.ones(len(points), 1, dtype=torch.long, device=features.device),
+            self._features,
+            points=torch.from_numpy(on_canvas).unsqueeze(1).to(self._features.device),
+            labels=torch.ones(len(points), 1, dtype=torch.long, device=self._features.device),
         )
-        found = Candidates()
         quality = iou[:, 1:].cpu().numpy()
-        keep = quality > self.config.pred_iou_thresh if self.config.pred_iou_thresh > 0 else np.ones_like(quality, bool)
-        for click, output in np.argwhere(keep):
-            self._judge(
-                found, upscaler, low_res[click, output + 1], points[click], float(quality[click, output]), output
-            )
-        return found
+        sure = quality > self.config.pred_iou_thresh if self.config.pred_iou_thresh > 0 else np.ones_like(quality, bool)
+        clicks, outputs = np.nonzero(sure)
+        if not len(clicks):
+            return
+        chosen = low_res[torch.from_numpy(clicks).to(low_res.device), torch.from_numpy(outputs + 1).to(low_res.device)]
+        points = points[clicks] + self.crop[:2]
+        if self._exact:
+            self._measure_all(chosen.cpu(), quality[clicks, outputs], points, outputs + 1)
+        else:
+            self._pool_hints(chosen, quality[clicks, outputs], points, outputs + 1)
 
-    def _judge(
-        self,
-        found: Candidates,
-        upscaler: Upscaler,
-        low_res: Tensor,
-        point: NDArray[np.float64],
-        quality: float,
-        output: int,
+    def finish(self) -> Candidates:
+        """What is left of the crop after suppression, by descending predicted IoU."""
+        return merge_within_crop(self._found, self.config) if self._exact else self._pool.settle()
+
+    def _pool_hints(
+        self, low_res: Tensor, quality: NDArray[np.float32], points: NDArray[np.float64], tokens: NDArray[np.int64]
     ) -> None:
-        config, threshold = self.config, self.predictor.config.mask_threshold
-        offset = config.stability_score_offset
-        window = upscaler.window(low_res, threshold - offset)
-        y0, x0 = window[0], window[2]
-        logits = upscaler.logits(low_res, window, by_column=True).cpu().numpy()
-        outer = np.count_nonzero(logits > threshold - offset)
-        stability = np.count_nonzero(logits > threshold + offset) / outer if outer else 0.0
-        if config.stability_score_thresh > 0 and stability < config.stability_score_thresh:
-            return
-        mask = logits > threshold
-        box = _inclusive_box(mask, y0, x0)
-        if bool(near_crop_edge([box], self.crop, (0, 0, self.size_hw[1], self.size_hw[0]))[0]):
-            return
+        hints = self._screen.hints(low_res)
+        outer, inner = (np.array([getattr(hint, side) for hint in hints]).reshape(-1, 4) for side in ("outer", "inner"))
+        cut = self._ruler.surely_cut(outer, inner)
+        self._pool.add(
+            [
+                Candidate.of(hint, float(quality[hint.index]), _xy(points[hint.index]), int(tokens[hint.index]))
+                for hint, away in zip(hints, cut, strict=True)
+                if not away
+            ]
+        )
+
+    def _measure_all(
+        self, low_res: Tensor, quality: NDArray[np.float32], points: NDArray[np.float64], tokens: NDArray[np.int64]
+    ) -> None:
+        lowest, found = self.config.stability_score_thresh, self._found
         left, top = self.crop[:2]
-        found.rles.append(_uncropped(mask, (top + y0, left + x0), self.size_hw))
-        found.boxes.append((box[0] + left, box[1] + top, box[2] + left, box[3] + top))
-        found.iou.append(quality)
-        found.stability.append(stability)
-        found.points.append((float(point[0] + left), float(point[1] + top)))
-        found.tokens.append(int(output) + 1)
-        found.crops.append(self.crop)
+        for index, logits in enumerate(low_res):
+            measured = self._ruler.measure(logits)
+            if (lowest > 0 and measured.stability < lowest) or self._ruler.cut_by_crop([measured.box]).any():
+                continue
+            x0, y0, x1, y1 = measured.box
+            found.rles.append(measured.rle)
+            found.boxes.append((x0 + left, y0 + top, x1 + left, y1 + top))
+            found.iou.append(float(quality[index]))
+            found.stability.append(measured.stability)
+            found.points.append(_xy(points[index]))
+            found.tokens.append(int(tokens[index]))
+            found.crops.append(self.crop)
 
 
-def _inclusive_box(mask: NDArray[np.bool_], top: int, left: int) -> Box:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return 0, 0, 0, 0
-    return int(left + columns[0]), int(top + rows[0]), int(left + columns[-1]), int(top + rows[-1])
-
-
-def _uncropped(mask: NDArray[np.bool_], corner_yx: tuple[int, int], size_hw: tuple[int, int]) -> dict[str, object]:
-    whole = np.zeros(size_hw, np.bool_, order="F")
-    y, x = corner_yx
-    whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
-    return dict(encode(whole))
+def _xy(point: NDArray[np.float64]) -> tuple[float, float]:
+    return float(point[0]), float(point[1])
