@@ -182,3 +182,17 @@ def test_the_service_decodes_where_the_runtime_fails(
     other.accept()
     (theirs,), (ours,) = page.annotations(1), other.annotations(1)
     assert rle_iou([theirs["segmentation"]], [ours["segmentation"]])[0, 0] > 0.98
+
+
+def test_threads_start_in_the_built_page(desk: Callable[..., Any], service_url: str, photos: dict[str, Path]) -> None:
+    """Bundled carelessly the runtime's threads hang for ever; see web/vite.config.ts."""
+    page = desk(service_url)
+    page.page.add_init_script("Object.defineProperty(navigator, 'hardwareConcurrency', { get: () => 2 })")
+    page.visit()
+    page.find("model").click()
+    assert "WebAssembly, 2 threads" in page.find("engine-facts").inner_text()
+    page.press("Escape")
+    page.open(photos["wide.png"])
+    page.click(310, 160)
+    page.accept()
+    assert len(page.annotations(1)) == 1

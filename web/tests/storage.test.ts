@@ -37,7 +37,6 @@ it("brings back a draft so that the model gives the same answer again", async ()
     predictedIou: [0.4, 0.8],
     best: 1,
     lowRes: [Float32Array.of(0), logits],
-    stability: [1, 1],
     masks: [EMPTY, boxBitmap(1, 1, 4, 4)],
     model: "f",
   };
@@ -60,7 +59,7 @@ it("brings back a mask that is worked on again", async () => {
     { kind: "brush", radius: 2, path: [[5, 5]], at: now },
     now,
   );
-  work = accepted(work, boxBitmap(2, 2, 6, 6), now);
+  work = accepted(work, boxBitmap(2, 2, 6, 6), 0.6, now);
   const { editing } = await import("../src/core/work");
   work = withEvent(editing(work, 1, now), click, now);
   await storage.save("a", work);

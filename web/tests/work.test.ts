@@ -35,7 +35,6 @@ const answer: Answer = {
   predictedIou: [0.3, 0.9, 0.5],
   best: 1,
   lowRes: [0, 1, 2].map((n) => Float32Array.of(n)),
-  stability: [0.5, 0.6, 0.7],
   masks: [boxBitmap(1, 1, 4, 4), boxBitmap(1, 1, 8, 8), boxBitmap(0, 0, 30, 20)],
   model: "fingerprint",
 };
@@ -77,7 +76,7 @@ describe("accepting", () => {
   it("writes a record that says how the mask came to be", () => {
     const work = withActiveSeconds(asked(), 4.5);
     const mask = draftMask(work.draft!, image, decodeRle);
-    const after = accepted(work, mask, now);
+    const after = accepted(work, mask, 0.6, now);
     expect(after.draft).toBeNull();
     expect(after.document.annotations).toHaveLength(1);
     expect(after.document.annotations[0]).toMatchObject({
@@ -97,21 +96,21 @@ describe("accepting", () => {
 
   it("calls a mask that no model touched manual and certain", () => {
     const work = withEvent(newWork(newDocument(image, now)), brush, now);
-    const after = accepted(work, draftMask(work.draft!, image, decodeRle), now);
+    const after = accepted(work, draftMask(work.draft!, image, decodeRle), 0.6, now);
     expect(after.document.annotations[0]).toMatchObject({ source: "manual", predicted_iou: 1 });
     expect(after.document.annotations[0]).not.toHaveProperty("output_index");
   });
 
   it("never takes an empty mask", () => {
     const work = asked();
-    expect(accepted(work, EMPTY, now)).toBe(work);
+    expect(accepted(work, EMPTY, 0.6, now)).toBe(work);
   });
 
   it("changes the mask that was worked on again, and keeps its history", () => {
-    let work = accepted(asked(), boxBitmap(0, 0, 3, 3), now);
+    let work = accepted(asked(), boxBitmap(0, 0, 3, 3), 0.6, now);
     work = renamed(work, 1, "cup", now);
     work = withEvent(editing(work, 1, now), brush, now);
-    work = accepted(work, draftMask(work.draft!, image, decodeRle), now);
+    work = accepted(work, draftMask(work.draft!, image, decodeRle), 0.6, now);
     expect(work.document.annotations).toHaveLength(1);
     expect(work.document.annotations[0]).toMatchObject({
       id: 1,
@@ -124,8 +123,9 @@ describe("accepting", () => {
 
 describe("the list", () => {
   const two = accepted(
-    { ...asked(), document: accepted(asked(), boxBitmap(0, 0, 2, 2), now).document },
+    { ...asked(), document: accepted(asked(), boxBitmap(0, 0, 2, 2), 0.6, now).document },
     boxBitmap(3, 3, 9, 9),
+    0.6,
     now,
   );
 
@@ -152,7 +152,8 @@ describe("the list", () => {
 
 describe("everything", () => {
   const found = [0, 1, 2].map((n) => ({
-    segmentation: accepted(asked(), boxBitmap(n, 0, n + 3, 3), now).document.annotations[0]!.segmentation,
+    segmentation: accepted(asked(), boxBitmap(n, 0, n + 3, 3), 0.6, now).document.annotations[0]!
+      .segmentation,
     area: 9,
     bbox: [n, 0, 2, 2] as const,
     predicted_iou: 0.5,
@@ -178,8 +179,8 @@ describe("everything", () => {
 
 describe("importing", () => {
   it("adds masks, numbers them anew where needed, and takes the same file twice only once", () => {
-    const mine = accepted(asked(), boxBitmap(0, 0, 3, 3), now);
-    const other: AnnotationDocument = accepted(asked(), boxBitmap(5, 5, 9, 9), now).document;
+    const mine = accepted(asked(), boxBitmap(0, 0, 3, 3), 0.6, now);
+    const other: AnnotationDocument = accepted(asked(), boxBitmap(5, 5, 9, 9), 0.6, now).document;
     const both = imported(mine, other, now);
     expect(both.document.annotations.map((one) => one.id)).toEqual([1, 2]);
     expect(imported(mine, mine.document, now).document.annotations).toHaveLength(1);

@@ -16,7 +16,6 @@ export interface Answer {
   readonly predictedIou: readonly number[];
   readonly best: number;
   readonly lowRes: readonly Float32Array[];
-  readonly stability: readonly number[];
   /** Masks at the photo's size. */
   readonly masks: readonly Bitmap[];
   /** Fingerprint of the model. */
@@ -136,8 +135,12 @@ function interactionOf(draft: Draft, work: Work, now: string): Interaction {
   };
 }
 
-/** The draft's mask joins the list, or takes the place of the one it began from. */
-export function accepted(work: Work, mask: Bitmap, now: string): Work {
+/**
+ * The draft's mask joins the list, or takes the place of the one it began from.
+ *
+ * @param stability score of the model's mask that was taken; 1 for masks no model made.
+ */
+export function accepted(work: Work, mask: Bitmap, stability: number, now: string): Work {
   const { draft, document } = work;
   if (draft === null || mask.data.length === 0) return work;
   const answer = draft.turn?.answer ?? null;
@@ -148,7 +151,7 @@ export function accepted(work: Work, mask: Bitmap, now: string): Work {
     ...maskKeys(mask, document.image),
     ...(answer && {
       predicted_iou: answer.predictedIou[index]!,
-      stability_score: answer.stability[index]!,
+      stability_score: stability,
       output_index: answer.tokens[index]!,
     }),
     point_coords: [

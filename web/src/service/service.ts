@@ -179,6 +179,7 @@ export class Service {
       lowRes: masks.map((_, i) => all.slice(i * area, (i + 1) * area)),
       masks: masks.map((mask) => decodeRle(mask.segmentation)),
       size: { width, height },
+      milliseconds: null,
     };
   }
 

@@ -273,9 +273,12 @@ export class Annotator {
       note("There is no mask to accept: it is empty.");
       return;
     }
-    const before = this.work.value;
+    const logits = this.answer.value?.lowRes[on.shownIndex(wanted)];
+    const stability = (logits && (await this.engine.value?.stability(this.photo, logits))) ?? 1;
+    if (this.draft.value !== wanted) return;
     this.tick();
-    this.commit(on.accepted(on.withActiveSeconds(before, this.activity.seconds), mask, stamp()));
+    const before = on.withActiveSeconds(this.work.value, this.activity.seconds);
+    this.commit(on.accepted(before, mask, stability, stamp()));
     const one = wanted.base
       ? this.work.value.document.annotations.find((other) => other.id === wanted.base!.id)
       : this.work.value.document.annotations.at(-1);

@@ -8,7 +8,14 @@ import { type FoundMask, REFERENCE_KNOBS, type SweepKnobs } from "../core/sweep"
 import type { Answer } from "../core/work";
 import { Service, type ServiceModel } from "../service/service";
 import { WorkerClient } from "../worker/client";
-import type { Backend, Decoded, ModelInfo, StartOptions } from "../worker/protocol";
+import {
+  type Backend,
+  type Calls,
+  type Decoded,
+  KEPT_PHOTOS,
+  type ModelInfo,
+  type StartOptions,
+} from "../worker/protocol";
 
 export type Place = "page" | "service";
 
@@ -146,12 +153,15 @@ export class Engine {
 
   /** Encode a photo, once; the promise is shared by all who ask. */
   prepare(photo: EnginePhoto): Promise<void> {
-    let ready = this.prepared.get(photo.key);
-    if (ready === undefined) {
-      ready = this.encode(photo);
-      this.prepared.set(photo.key, ready);
-      ready.catch(() => this.prepared.delete(photo.key));
+    const ready = this.prepared.get(photo.key) ?? this.encode(photo);
+    // The newest stand last; what the worker has let go by now is forgotten here too.
+    this.prepared.delete(photo.key);
+    this.prepared.set(photo.key, ready);
+    for (const old of this.prepared.keys()) {
+      if (this.prepared.size <= KEPT_PHOTOS) break;
+      this.prepared.delete(old);
     }
+    ready.catch(() => this.prepared.delete(photo.key));
     return ready;
   }
 
@@ -170,28 +180,34 @@ export class Engine {
     performance.measure("segany:prepare", { start, end: performance.now() });
   }
 
-  /** After a long time away the worker may have let the photo go: it is made ready again. */
-  private async ready(photo: EnginePhoto): Promise<void> {
-    await this.prepare(photo);
-    if (this.info.decode === "service" || (await this.worker.call("has", { key: photo.key }))) return;
-    this.prepared.delete(photo.key);
-    await this.prepare(photo);
-  }
-
   private async decode(
     photo: EnginePhoto,
     prompt: Prompt,
     size: number,
     which: "best" | "all",
   ): Promise<Decoded> {
-    await this.ready(photo);
+    await this.prepare(photo);
     const start = performance.now();
     const decoded =
       this.info.decode === "service"
         ? await this.offer.service!.decode(photo.key, photo.file, this.info.name, prompt)
-        : await this.worker.call("decode", { key: photo.key, prompt, size, which });
-    performance.measure(size > 0 ? "segany:preview" : "segany:decode", { start, end: performance.now() });
+        : await this.decodeHere(photo, { key: photo.key, prompt, size, which });
+    performance.measure(size > 0 ? "segany:preview" : "segany:click", { start, end: performance.now() });
+    if (decoded.milliseconds !== null) {
+      performance.measure("segany:decode", { start, duration: decoded.milliseconds });
+    }
     return decoded;
+  }
+
+  /** After a long time away the worker may have let the photo go: it is made ready again. */
+  private async decodeHere(photo: EnginePhoto, input: Calls["decode"]["in"]): Promise<Decoded> {
+    const decoded = await this.worker.call("decode", input);
+    if (decoded !== null) return decoded;
+    this.prepared.delete(photo.key);
+    await this.prepare(photo);
+    const again = await this.worker.call("decode", input);
+    if (again === null) throw new Error("expected the photo to stay ready; it did not. Open it again.");
+    return again;
   }
 
   /** The mask under the pointer, small and quick. */
@@ -204,16 +220,16 @@ export class Engine {
   /** The candidates of a prompt at the photo's size. */
   async answer(photo: EnginePhoto, prompt: Prompt): Promise<Answer> {
     const decoded = await this.decode(photo, prompt, 0, "all");
-    const { model } = this.info;
-    const original = { width: photo.width, height: photo.height };
-    const stability = await Promise.all(
-      decoded.lowRes.map((logits) =>
-        logits.length === 0 ? 1 : this.worker.call("stability", { info: model, original, logits }),
-      ),
-    );
     const { tokens, predictedIou, best, lowRes } = decoded;
     const masks = decoded.masks as readonly Bitmap[];
-    return { tokens, predictedIou, best, lowRes, stability, masks, model: model.fingerprint };
+    return { tokens, predictedIou, best, lowRes, masks, model: this.info.model.fingerprint };
+  }
+
+  /** Share of a mask that survives moving the threshold by one logit; 1 when its logits are not known. */
+  async stability(photo: Size, logits: Float32Array): Promise<number> {
+    if (logits.length === 0) return 1;
+    const original = { width: photo.width, height: photo.height };
+    return this.worker.call("stability", { info: this.info.model, original, logits });
   }
 
   /** A mask of the photo as the model's hint. */
@@ -236,7 +252,7 @@ export class Engine {
       const knobs = { points_per_side: perSide };
       found = await service.everything(photo.key, photo.file, this.info.name, knobs, progress, signal);
     } else {
-      await this.ready(photo);
+      await this.prepare(photo);
       const knobs: SweepKnobs = {
         ...REFERENCE_KNOBS,
         ...this.info.model.automatic,

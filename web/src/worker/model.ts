@@ -7,7 +7,7 @@ import { decoderPoints, type Prompt, tokensToShow } from "../core/prompt";
 import type { Pixels } from "../core/resize";
 import { resizeLongestSide, toModelInput } from "../core/resize";
 import { previewSize, Upscaler } from "../core/upscale";
-import type { Decoded } from "./protocol";
+import { type Decoded, KEPT_PHOTOS } from "./protocol";
 import type { Runtime } from "./runtime";
 
 type Feeds = Record<string, Tensor>;
@@ -18,8 +18,6 @@ interface Prepared {
   /** What clicks need of the photo when no mask is hinted at; made on the first click. */
   image: Feeds | null;
 }
-
-const KEPT_PHOTOS = 6;
 
 export interface Outputs {
   readonly lowRes: Float32Array;
@@ -119,7 +117,9 @@ export class PageModel {
 
   /** The masks that the paper's rule shows. */
   async decode(key: string, prompt: Prompt, limit: number, which: "best" | "all"): Promise<Decoded> {
+    const start = performance.now();
     const { lowRes, predictedIou } = await this.outputs(key, prompt);
+    const milliseconds = performance.now() - start;
     const { frame } = this.prepared(key);
     const tokens = tokensToShow(prompt, predictedIou.length);
     const iou = tokens.map((token) => predictedIou[token]!);
@@ -131,7 +131,7 @@ export class PageModel {
     const masks = logits.map((own, i) =>
       which === "all" || i === best ? upscaler.mask(own, this.info.mask_threshold) : null,
     );
-    return { tokens, predictedIou: iou, best, lowRes: logits, masks, size };
+    return { tokens, predictedIou: iou, best, lowRes: logits, masks, size, milliseconds };
   }
 
   /** Logits of one click in the photo, for the sweep. */

@@ -20,6 +20,9 @@ export interface ModelInfo {
   readonly automatic?: Partial<SweepKnobs>;
 }
 
+/** Embeddings that the worker keeps, the newest used. */
+export const KEPT_PHOTOS = 6;
+
 export type Backend = "webgpu" | "wasm";
 
 export interface StartOptions {
@@ -47,6 +50,8 @@ export interface Decoded {
   /** Masks per shown token at `size`; null where it was not asked for. */
   readonly masks: readonly (Bitmap | null)[];
   readonly size: Size;
+  /** What the model took alone, milliseconds; null when the service decoded. */
+  readonly milliseconds: number | null;
 }
 
 export interface Encoded {
@@ -59,9 +64,8 @@ export interface Calls {
   start: { in: StartOptions; out: ModelInfo };
   encode: { in: { key: string; photo: Blob }; out: Encoded };
   embedding: { in: { key: string; features: Float32Array; original: Size }; out: Encoded };
-  has: { in: { key: string }; out: boolean };
-  /** `size` limits the masks' longest side; 0 is the photo's own. `which`: the best mask alone, or all that are shown. */
-  decode: { in: { key: string; prompt: Prompt; size: number; which: "best" | "all" }; out: Decoded };
+  /** Null when the photo is not known (any more). `size` limits the masks' longest side; 0 is the photo's own. `which`: the best mask alone, or all that are shown. */
+  decode: { in: { key: string; prompt: Prompt; size: number; which: "best" | "all" }; out: Decoded | null };
   stability: { in: { info: ModelInfo; original: Size; logits: Float32Array }; out: number };
   hint: { in: { info: ModelInfo; original: Size; mask: Bitmap }; out: Float32Array };
   everything: { in: { key: string; knobs: SweepKnobs }; out: FoundMask[] };

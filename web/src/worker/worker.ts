@@ -53,12 +53,10 @@ const handlers: Handlers = {
     return { original, milliseconds: null };
   },
 
-  async has({ key }) {
-    return model?.has(key) ?? false;
-  },
-
   decode({ key, prompt, size, which }) {
-    return turns.run(true, () => current().decode(key, prompt, size, which));
+    return turns.run(true, async () =>
+      current().has(key) ? current().decode(key, prompt, size, which) : null,
+    );
   },
 
   async stability({ info, original, logits }) {
