@@ -1,10 +1,12 @@
-"""Run a mask source over many images on this machine, one after the other, resumable."""
+"""Run a mask source over many images on this machine, resumable, several images at once where asked to."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segany.batch.plan import Item
+from segany.batch.threads import finished
 from segany.core.errors import Cancelled, OptionError, SeganyError
 from segany.core.files import atomic_write_json
-from segany.core.progress import CancelCheck, Progress, check_cancelled
+from segany.core.progress import CancelCheck, Progress
 from segany.records.formats import Format
 from segany.records.ids import image_id_for
 from segany.records.record import ImageRecord, MaskRecord
@@ -64,6 +67,7 @@ def run_local(
     progress: Progress | None = None,
     image_progress: Progress | None = None,
     cancelled: CancelCheck | None = None,
+    workers: int = 1,
 ) -> RunReport:
     """Make and write the masks of every image that has none yet.
 
@@ -72,41 +76,76 @@ def run_local(
 
     Args:
         items: the images.
-        source: makes the masks.
+        source: makes the masks; called from several threads at once when there are several workers.
         out_dir: where to; `open_folder` first.
         writer: how.
-        before_write: called with the item, its pixels and its record before the masks are written.
+        before_write: called with the item, its pixels and its record before the masks are written, by the worker.
         on_failure: called with an item and what was wrong with it.
         progress: called with (images finished, images in all).
         image_progress: handed to the source.
         cancelled: asked between images and by the source.
+        workers: images worked on at once, each from reading to writing in a thread of its own; no other is read ahead.
+
+    Raises:
+        OptionError: fewer workers than one.
     """
+    if workers < 1:
+        raise OptionError(f"workers must be 1 or more; got {workers}. Use 1 for one image after the other.")
     report = RunReport(skipped=[item for item in items if writer.target(out_dir, item.stem).exists()])
     there = {item.stem for item in report.skipped}
     todo = [item for item in items if item.stem not in there]
     if progress is not None:
         progress(len(there), len(items))
-    for number, item in enumerate(todo, len(there) + 1):
-        check_cancelled(cancelled)
-        try:
-            rgb, record = _segment(item, source, image_progress, cancelled)
-        except Cancelled:
-            raise
-        except (SeganyError, OSError, MemoryError) as error:
-            reason = str(error) or type(error).__name__
-            report.failed.append((item, reason))
-            if on_failure is not None:
-                on_failure(item, reason)
-        else:
-            if before_write is not None:
-                before_write(item, rgb, record)
-            report.written += writer.write(record, out_dir, item.stem)
-            report.done.append(item)
-            report.masks += len(record.annotations)
-        if progress is not None:
-            progress(number, len(items))
+    work = partial(_work, source=source, out_dir=out_dir, writer=writer, before_write=before_write)
+    outcomes: dict[str, Outcome] = {}
+    with closing(finished(todo, partial(work, progress=image_progress), workers, cancelled)) as ready:
+        for outcome in ready:
+            outcomes[outcome.item.stem] = outcome
+            if outcome.reason is not None and on_failure is not None:
+                on_failure(outcome.item, outcome.reason)
+            if progress is not None:
+                progress(len(there) + len(outcomes), len(items))
+    for item in todo:
+        outcome = outcomes[item.stem]
+        if outcome.reason is not None:
+            report.failed.append((item, outcome.reason))
+            continue
+        report.done.append(item)
+        report.written += outcome.written
+        report.masks += outcome.masks
     report.written += writer.finish(out_dir)
     return report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image: a reason when it failed."""
+
+    item: Item
+    reason: str | None = None
+    written: tuple[Path, ...] = ()
+    masks: int = 0
+
+
+def _work(
+    item: Item,
+    cancelled: CancelCheck | None,
+    *,
+    source: MaskSource,
+    out_dir: Path,
+    writer: Format,
+    before_write: BeforeWrite | None,
+    progress: Progress | None,
+) -> Outcome:
+    try:
+        rgb, record = _segment(item, source, progress, cancelled)
+    except Cancelled:
+        raise
+    except (SeganyError, OSError, MemoryError) as error:
+        return Outcome(item, str(error) or type(error).__name__)
+    if before_write is not None:
+        before_write(item, rgb, record)
+    return Outcome(item, None, tuple(writer.write(record, out_dir, item.stem)), len(record.annotations))
 
 
 def open_folder(out_dir: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:

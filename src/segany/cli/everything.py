@@ -44,6 +44,9 @@ class Knobs:
     containment_thresh: Annotated[
         float | None, Parameter(help="At the end, masks lying in a better one by more than this share are dropped.")
     ] = None
+    exact: Annotated[
+        bool | None, Parameter(help="Measure every candidate at full size, as the reference does; slower.", negative="")
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """The settings that were named."""
@@ -68,6 +71,12 @@ def everything(
     ] = None,
     overlay: Annotated[bool, Parameter(help="Also write a picture with the masks drawn in.")] = True,
     overwrite: Annotated[bool, Parameter(help="Make again what is there already.", negative="")] = False,
+    memory: Annotated[
+        str | None, Parameter(help="What the whole run may hold, such as 4GB; less of it means smaller steps.")
+    ] = None,
+    workers: Annotated[
+        int | None, Parameter(help="Images worked on at once; left out: one per core, fewer where memory is short.")
+    ] = None,
     knobs: Knobs | None = None,
     model: ModelOptions | None = None,
 ) -> int:
@@ -85,7 +94,8 @@ def everything(
     items = find_images(source, exclude=output)
     chosen = knobs or Knobs()
     options = model or ModelOptions()
-    generator = make_generator(options, preset, chosen.given())
+    generator = make_generator(options, preset, chosen.given(), memory)
+    together = workers_for(generator, len(items), options.threads) if workers is None else workers
     identity = {
         "format": format_,
         "masks": generator.fingerprint,
@@ -101,13 +111,14 @@ def everything(
     with Bar(f"segmenting {items[0].path.name}" if one else "images", len(items)) as bar:
         report = run_local(
             items,
-            generator,
+            generator.sharing(max(together, 1)),
             output,
             writer,
             before_write=OverlayWriter(output) if overlay else None,
             on_failure=lambda item, reason: bar.note(f"failed: {item.path}: {reason}"),
             progress=None if one else bar.update,
             image_progress=bar.update if one else None,
+            workers=together,
         )
     say(
         f"{len(report.done)} of {len(items)} images done, {report.masks} masks; "
@@ -117,15 +128,32 @@ def everything(
     return 1 if report.failed else 0
 
 
-def make_generator(options: ModelOptions, preset: str | None, settings: dict[str, Any]) -> AutomaticMaskGenerator:
+def make_generator(
+    options: ModelOptions, preset: str | None, settings: dict[str, Any], memory: str | None = None
+) -> AutomaticMaskGenerator:
     """The mask source these options describe."""
+    from segany.core.budget import MemoryBudget
     from segany.predict.automatic.config import PRESETS, SweepConfig
     from segany.predict.automatic.generator import AutomaticMaskGenerator
 
+    budget = MemoryBudget.of(memory)
     if preset is None:
-        return AutomaticMaskGenerator(options.predictor(), **settings)
+        return AutomaticMaskGenerator(options.predictor(), memory=budget, **settings)
     config = SweepConfig.of(**{**PRESETS[preset].to_dict(), **settings})
-    return AutomaticMaskGenerator(options.predictor(), config)
+    return AutomaticMaskGenerator(options.predictor(), config, memory=budget)
+
+
+PER_WORKER = 1_500_000_000
+"""Bytes of memory that should be there for each image worked on at once."""
+
+
+def workers_for(generator: AutomaticMaskGenerator, images: int, threads: int | None) -> int:
+    """Images to work on at once: one per core, two on a GPU, fewer where memory is short."""
+    from segany.core.budget import cores, free_bytes
+
+    wanted = min(images, threads or cores()) if generator.predictor.device.type == "cpu" else min(images, 2)
+    room = generator.memory.total or free_bytes()
+    return max(1, wanted if room is None else min(wanted, room // PER_WORKER))
 
 
 def forget(items: Any, output: Path, writer: Any) -> None:

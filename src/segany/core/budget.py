@@ -41,9 +41,11 @@ class MemoryBudget:
 
     Attributes:
         total: bytes; None when nobody set a limit.
+        shares: how many workers of the process divide what is left for work.
     """
 
     total: int | None = None
+    shares: int = 1
 
     @classmethod
     def of(cls, limit: str | int | MemoryBudget | None) -> MemoryBudget:
@@ -56,17 +58,36 @@ class MemoryBudget:
             return limit
         return cls(None if limit is None else parse_bytes(limit))
 
-    def work(self, held: int | None = None, shares: int = 1) -> int:
-        """Bytes left for work beside what the process holds already, never less than the least that works.
+    def shared(self, workers: int) -> MemoryBudget:
+        """The same limit for a process of so many workers."""
+        return MemoryBudget(self.total, workers)
+
+    def work(self, held: int | None = None) -> int:
+        """Bytes of one worker beside what the process holds already, never less than the least that works.
 
         Args:
             held: bytes held; measured when None.
-            shares: how many workers divide them.
         """
         if self.total is None:
-            return max(USUAL_WORK // shares, LEAST_WORK)
+            return max(USUAL_WORK // self.shares, LEAST_WORK)
         held = resident_bytes() if held is None else held
-        return max(min((self.total - held) // shares, USUAL_WORK), LEAST_WORK)
+        return max(min((self.total - held) // self.shares, USUAL_WORK), LEAST_WORK)
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def free_bytes() -> int | None:
+    """Bytes of memory the machine has free; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def resident_bytes() -> int:

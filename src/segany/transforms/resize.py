@@ -15,16 +15,34 @@ from torch import Tensor
 
 from segany.geometry.frames import Frame, longest_side_size
 
+BAND_PIXELS = 1 << 22
+"""Pixels of a photo that are resized together; bounds memory."""
+
 
 def resize_longest_side(rgb: NDArray[np.uint8], canvas: int) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 → longest side `canvas`, antialiased bilinear.
+    """(H, W, 3) uint8 → longest side `canvas`, antialiased bilinear; a view into a larger photo will do.
+
+    A large photo is narrowed a band of rows at a time before its rows are mixed, so that beside it only a band and a
+    picture `canvas` wide are held. In one piece PIL may take the two steps in the other order, which rounds some
+    pixels to the next level.
 
     Source: Segment Anything released code (PIL's bilinear filter).
     """
     height, width = longest_side_size((rgb.shape[0], rgb.shape[1]), canvas)
     if rgb.shape[:2] == (height, width):
         return rgb
-    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+    if rgb.shape[0] * rgb.shape[1] <= BAND_PIXELS:
+        return _resized(np.ascontiguousarray(rgb), (width, height))
+    rows = max(1, BAND_PIXELS // rgb.shape[1])
+    narrow = np.empty((rgb.shape[0], width, 3), np.uint8)
+    for top in range(0, rgb.shape[0], rows):
+        band = np.ascontiguousarray(rgb[top : top + rows])
+        narrow[top : top + rows] = _resized(band, (width, len(band)))
+    return _resized(narrow, (width, height))
+
+
+def _resized(rgb: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(rgb).resize(size_wh, Image.Resampling.BILINEAR))
 
 
 class ImageTransform:

@@ -37,11 +37,11 @@ def test_no_sizes(wrong: Any) -> None:
 
 def test_what_is_left_for_work() -> None:
     assert MemoryBudget.of(None).work() == USUAL_WORK
-    assert MemoryBudget.of(None).work(shares=2) == USUAL_WORK // 2
+    assert MemoryBudget.of(None).shared(2).work() == USUAL_WORK // 2
     limited = MemoryBudget.of("1GB")
     assert limited == MemoryBudget.of(limited) == MemoryBudget(10**9)
     assert limited.work(held=400 * 10**6) == 600 * 10**6
-    assert limited.work(held=400 * 10**6, shares=3) == 200 * 10**6
+    assert limited.shared(3).work(held=400 * 10**6) == 200 * 10**6
     assert limited.work(held=2 * 10**9) == LEAST_WORK, "the least that works, however small the limit"
     assert MemoryBudget.of("64GB").work(held=0) == USUAL_WORK, "more than that brings nothing"
 

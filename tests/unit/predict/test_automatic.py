@@ -76,7 +76,8 @@ def test_saved_embeddings_give_the_same_masks(predictor: Predictor, tmp_path: An
 def test_saved_embeddings_spare_the_encoder(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = AutomaticMaskGenerator(predictor, **CROPPED)
     embeddings = generator.embed(photo())
-    monkeypatch.setattr(predictor, "encode_many", lambda *_: pytest.fail("encoded again"))
+    for way in ("encode_many", "encode_pixels"):
+        monkeypatch.setattr(predictor, way, lambda *_: pytest.fail("encoded again"))
     generator.generate(photo(), embeddings=embeddings)
 
 
@@ -179,7 +180,10 @@ def test_three_output_modes_hold_the_same_masks(discs: Predictor, knobs: dict[st
 
 
 def test_the_faces_signature_is_the_references() -> None:
-    parameters = inspect.signature(SamAutomaticMaskGenerator.__init__).parameters
+    every = inspect.signature(SamAutomaticMaskGenerator.__init__).parameters
+    own = {name: value.default for name, value in every.items() if value.kind is value.KEYWORD_ONLY}
+    assert own == {"exact": False}, "what is not the reference's can only be named"
+    parameters = {name: value for name, value in every.items() if name not in own}
     assert {name: value.default for name, value in parameters.items() if name not in ("self", "model")} == {
         "points_per_side": 32,
         "points_per_batch": 64,

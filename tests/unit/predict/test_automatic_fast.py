@@ -100,7 +100,7 @@ def test_a_crowded_pool_forgets_only_doubles(blob_predictor: Predictor, monkeypa
         return choose(self)
 
     monkeypatch.setattr(Pool, "_choose", counted)
-    monkeypatch.setattr("segany.predict.automatic.generator.POOL_SHARE", 1 << 20)
+    monkeypatch.setattr("segany.predict.automatic.sweep.POOL_SHARE", 1 << 20)
     assert len(free) > 20
     crowded = AutomaticMaskGenerator(blob_predictor, **knobs).generate(photo(300, 260))
     assert settled[0] > 10

@@ -23,6 +23,7 @@ class SamAutomaticMaskGenerator:
         model: a `Sam` model, or a `Predictor`.
         point_grids: per layer (K, 2) positions in [0, 1], instead of `points_per_side`.
         output_mode: what `segmentation` holds: "binary_mask" (H, W) bool, "uncompressed_rle" or "coco_rle".
+        exact: not the reference's: measure every candidate at full size; see `SweepConfig`.
 
     Raises:
         OptionError: an impossible knob.
@@ -44,6 +45,8 @@ class SamAutomaticMaskGenerator:
         point_grids: list[NDArray[np.float64]] | None = None,
         min_mask_region_area: int = 0,
         output_mode: OutputMode = "binary_mask",
+        *,
+        exact: bool = False,
     ) -> None:
         if output_mode not in OUTPUT_MODES:
             raise OptionError(f"output_mode must be one of {', '.join(OUTPUT_MODES)}; got {output_mode!r}.")
@@ -63,6 +66,7 @@ class SamAutomaticMaskGenerator:
             crop_n_points_downscale_factor=crop_n_points_downscale_factor,
             point_grids=point_grids,
             min_mask_region_area=min_mask_region_area,
+            exact=exact,
         )
         self.predictor = predictor
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segany.core.budget import MemoryBudget
@@ -17,14 +19,16 @@ from segany.geometry.grids import layered_grids
 from segany.predict.automatic.candidates import Box, Candidates
 from segany.predict.automatic.config import SweepConfig, recommended_knobs
 from segany.predict.automatic.merge import clean_up, merge_crops
-from segany.predict.automatic.sweep import CropSweep
+from segany.predict.automatic.sweep import CropSweep, clicks_at_once
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
+from segany.predict.upscale import Upscaler
 from segany.records.record import MaskRecord
 from segany.transforms.image import read_image
+from segany.transforms.resize import ImageTransform
 
-POOL_SHARE = 8
-"""One part in so many of the working memory may hold low-res logits of candidates that wait."""
+CROPS_AT_ONCE = 4
+"""Crops encoded together on a GPU; a CPU is no faster for it."""
 
 
 class AutomaticMaskGenerator:
@@ -63,6 +67,10 @@ class AutomaticMaskGenerator:
     def fingerprint(self) -> str:
         """sha256 over the model and every knob: equal ones make equal masks of equal photos."""
         return fingerprint({"model": self.predictor.fingerprint, "sweep": self.config.to_dict()})
+
+    def sharing(self, workers: int) -> AutomaticMaskGenerator:
+        """The same source, bounded so that so many threads may use it at once."""
+        return AutomaticMaskGenerator(self.predictor, self.config, memory=self.memory.shared(workers))
 
     def __call__(
         self, rgb: Any, *, progress: Progress | None = None, cancelled: CancelCheck | None = None
@@ -110,20 +118,17 @@ class AutomaticMaskGenerator:
         if embeddings is not None:
             self._check(embeddings, crops, rgb)
         work = self.memory.work()
-        clicks = self.config.points_per_batch
+        clicks = clicks_at_once(self.predictor, self.config, work)
+        upscaler_of = lru_cache(maxsize=None)(Upscaler)
         total, done = sum(len(grids[layer]) for layer in layers), 0
         found = Candidates()
-        for index, (crop, layer) in enumerate(zip(crops, layers, strict=True)):
+        encoded = self._encoded(rgb, crops) if embeddings is None else iter(embeddings)
+        for crop, layer in zip(crops, layers, strict=True):
             check_cancelled(cancelled)
-            embedding = self._encode(rgb, crop) if embeddings is None else embeddings[index]
+            embedding = next(encoded)
+            upscaler = upscaler_of(embedding.frame)
             sweep = CropSweep(
-                self.predictor,
-                self.config,
-                embedding,
-                crop,
-                size_hw,
-                pool_bytes=work // POOL_SHARE,
-                cancelled=cancelled,
+                self.predictor, self.config, embedding, crop, size_hw, upscaler, work=work, cancelled=cancelled
             )
             points = grids[layer] * [crop[2] - crop[0], crop[3] - crop[1]]
             for start in range(0, len(points), clicks):
@@ -148,6 +153,17 @@ class AutomaticMaskGenerator:
     def _encode(self, rgb: NDArray[np.uint8], crop: Box) -> ImageEmbedding:
         x0, y0, x1, y1 = crop
         return self.predictor.encode(rgb[y0:y1, x0:x1])
+
+    def _encoded(self, rgb: NDArray[np.uint8], crops: list[Box]) -> Iterator[ImageEmbedding]:
+        """Embeddings of the crops, made when they are asked for; crops are views of the photo, never copies of it."""
+        predictor, config = self.predictor, self.predictor.config
+        transform = ImageTransform(config.canvas, config.low_res, config.pixel_mean, config.pixel_std)
+        together = 1 if predictor.device.type == "cpu" else CROPS_AT_ONCE
+        for start in range(0, len(crops), together):
+            fitted = [transform(rgb[y0:y1, x0:x1]) for x0, y0, x1, y1 in crops[start : start + together]]
+            features = predictor.encode_pixels(torch.stack([pixels for pixels, _ in fitted]))
+            for row, (_, frame) in zip(features, fitted, strict=True):
+                yield ImageEmbedding(row, frame, predictor.fingerprint)
 
     def _check(self, embeddings: Sequence[ImageEmbedding], crops: list[Box], rgb: NDArray[np.uint8]) -> None:
         if len(embeddings) != len(crops):

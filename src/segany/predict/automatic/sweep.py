@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segany.core.budget import USUAL_WORK
 from segany.core.progress import CancelCheck
 from segany.predict.automatic.candidates import Box, Candidates
 from segany.predict.automatic.config import SweepConfig
@@ -17,9 +18,18 @@ from segany.predict.automatic.measure import Ruler
 from segany.predict.automatic.merge import merge_within_crop
 from segany.predict.automatic.pool import Candidate, Pool
 from segany.predict.automatic.screen import Screen
+from segany.predict.decoding import prompts_per_pass
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
 from segany.predict.upscale import Upscaler
+
+DECODE_SHARE, POOL_SHARE = 2, 8
+"""One part in so many of the working memory is for decoding, and for low-res logits of candidates that wait."""
+
+
+def clicks_at_once(predictor: Predictor, config: SweepConfig, work: int) -> int:
+    """Clicks to decode together within so many bytes of working memory."""
+    return min(config.points_per_batch, prompts_per_pass(predictor.config, work // DECODE_SHARE, predictor.dtype))
 
 
 class CropSweep:
@@ -31,7 +41,8 @@ class CropSweep:
         embedding: of the crop.
         crop: XYXY in the photo.
         size_hw: the photo.
-        pool_bytes: low-res logits held at most; see `Pool`.
+        upscaler: of the embedding's frame, on the CPU.
+        work: bytes for decoding and for candidates that wait.
         cancelled: asked while masks are measured.
     """
 
@@ -42,18 +53,19 @@ class CropSweep:
         embedding: ImageEmbedding,
         crop: Box,
         size_hw: tuple[int, int],
+        upscaler: Upscaler,
         *,
-        pool_bytes: int = 1 << 27,
+        work: int = USUAL_WORK,
         cancelled: CancelCheck | None = None,
     ) -> None:
         self.predictor, self.config, self.embedding, self.crop = predictor, config, embedding, crop
         self._features = embedding.features.unsqueeze(0).to(predictor.device)
         threshold, offset = predictor.config.mask_threshold, config.stability_score_offset
-        upscaler = Upscaler(embedding.frame)
         near_model = upscaler if predictor.device.type == "cpu" else Upscaler(embedding.frame, predictor.device)
         self._screen = Screen(near_model, threshold, offset, config.stability_score_thresh)
         self._ruler = Ruler(upscaler, threshold, offset, crop, size_hw)
-        self._pool = Pool(self._ruler, config, pool_bytes, cancelled)
+        self._pool = Pool(self._ruler, config, work // POOL_SHARE, cancelled)
+        self._decode_bytes = work // DECODE_SHARE
         self._exact = config.exact or not self._screen.applies
         self._found = Candidates()
 
@@ -68,6 +80,7 @@ class CropSweep:
             self._features,
             points=torch.from_numpy(on_canvas).unsqueeze(1).to(self._features.device),
             labels=torch.ones(len(points), 1, dtype=torch.long, device=self._features.device),
+            memory=self._decode_bytes,
         )
         quality = iou[:, 1:].cpu().numpy()
         sure = quality > self.config.pred_iou_thresh if self.config.pred_iou_thresh > 0 else np.ones_like(quality, bool)
