@@ -16,6 +16,9 @@ from segany.core.errors import OptionError, StoreUnavailableError
 FILE = "engine.sqlite"
 BUSY_SECONDS = 30.0
 """How long a writer on SQLite waits for another one."""
+CONNECTIONS = 20
+"""Kept open for one process, and as many again for moments of need; each holds one thread's transaction. Values never
+appear in error messages: they hold hashes of passwords and leases."""
 _WRITES = "segany_writes"
 
 
@@ -43,8 +46,9 @@ def connect(address: str) -> sa.Engine:
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=20,
+            pool_size=CONNECTIONS,
+            max_overflow=CONNECTIONS,
+            hide_parameters=True,
             connect_args={"options": "-c timezone=utc"},
         )
     raise OptionError(f"a database must be sqlite or postgresql+psycopg; got {url.drivername}.")
@@ -53,7 +57,13 @@ def connect(address: str) -> sa.Engine:
 def _sqlite(url: sa.URL) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise OptionError("SQLite needs a file, since several threads share it; write sqlite:///FILE.")
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS,
+        hide_parameters=True,
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:

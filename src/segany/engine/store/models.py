@@ -123,6 +123,17 @@ class ModelStore(StoreBase):
             current = _current(s, project)
             return None if current is None else rows.model(get(s, ModelRow, current.model_id, "model"))
 
+    def current_models(self) -> dict[int, ModelVersion]:
+        """Project to the weights in use, for every project that has published any."""
+        newest = sa.select(sa.func.max(PublicationRow.id)).group_by(PublicationRow.project_id)
+        query = (
+            sa.select(ModelRow)
+            .join(PublicationRow, PublicationRow.model_id == ModelRow.id)
+            .where(PublicationRow.id.in_(newest))
+        )
+        with self._read() as s:
+            return {row.project_id: rows.model(row) for row in s.scalars(query)}
+
     def open_round(self, project: int, stage: Stage, *, snapshot: str | None = None) -> Round:
         """Begin a round, or go on with the one that is open.
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import sqlalchemy as sa
 from pwdlib import PasswordHash
+from sqlalchemy import exc
 
 from segany.core.errors import AccessError, OptionError
 from segany.engine.config import ROLES, Role
@@ -56,7 +57,10 @@ class PeopleStore(StoreBase):
                 created=self._clock(),
             )
             s.add(row)
-            s.flush()
+            try:
+                s.flush()
+            except exc.IntegrityError:  # by somebody else in this very moment
+                raise OptionError(f"names must differ; {shown!r} is taken. Choose another.") from None
             return rows.user(row)
 
     def users(self) -> list[User]:

@@ -118,6 +118,14 @@ class PhotoStore(StoreBase):
             row = s.scalar(query)
             return None if row is None else rows.image(row)
 
+    def image_of_hash(self, sha256: str) -> Image | None:
+        """The image of these bytes in whichever project has it; the oldest when several have."""
+        projects = sa.select(ProjectRow.id)  # named one by one, so that the index is of use
+        query = sa.select(ImageRow).where(ImageRow.project_id.in_(projects), ImageRow.sha256 == sha256)
+        with self._read() as s:
+            row = s.scalar(query.order_by(ImageRow.id).limit(1))
+            return None if row is None else rows.image(row)
+
     def image_path(self, image: Image) -> Path:
         """Where a photo's bytes lie."""
         return self._place(image.sha256, PurePath(image.file_name).suffix.lower())
@@ -252,6 +260,12 @@ class PhotoStore(StoreBase):
         query = sa.select(ImageRow).where(ImageRow.project_id == project, ImageRow.privacy == "found")
         with self._read() as s:
             return [rows.image(row) for row in s.scalars(query.order_by(ImageRow.id).limit(limit))]
+
+    def left_to_clear(self, project: int) -> int:
+        """How many photos detectors have looked at and no person yet."""
+        query = sa.select(sa.func.count()).where(ImageRow.project_id == project, ImageRow.privacy == "found")
+        with self._read() as s:
+            return s.scalar(query) or 0
 
     def _place(self, sha256: str, ending: str) -> Path:
         return self.folder / "images" / sha256[:2] / f"{sha256}{ending}"

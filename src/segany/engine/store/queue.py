@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session, aliased
 from segany.core.errors import DataError, LeaseError
 from segany.engine import life as rules
 from segany.engine.chance import is_overlap
-from segany.engine.config import ProjectSettings, Stage
+from segany.engine.config import STAGES, ProjectSettings, Stage
 from segany.engine.store import rows
 from segany.engine.store.base import get, person_of
 from segany.engine.store.documents import DocumentStore
-from segany.engine.store.tables import DocumentRow, ImageRow, ProjectRow, TaskRow, UserRow
+from segany.engine.store.tables import DocumentRow, EventRow, ImageRow, ProjectRow, TaskRow, UserRow
 from segany.engine.values import Assignment, Image
 
 _OTHER = aliased(TaskRow)
@@ -102,14 +102,51 @@ class QueueStore(DocumentStore):
             query = _claimable(project, user, self._clock(), settings, stage).limit(count)
             return [rows.image(get(s, ImageRow, row.image_id, "image")) for row in s.scalars(query)]
 
-    def heartbeat(self, user: int, lease: str) -> datetime:
+    def remaining(self, project: int, user: int, *, stage: Stage | None = None, most: int = 1000) -> int:
+        """How many tasks an annotator may take now, counted up to `most`.
+
+        Raises:
+            NotFoundError: no such project.
+        """
+        with self._read() as s:
+            settings = rows.project(get(s, ProjectRow, project, "project")).settings
+            found = _claimable(project, user, self._clock(), settings, stage).with_only_columns(TaskRow.id)
+            counted = sa.select(sa.func.count()).select_from(found.order_by(None).limit(most).subquery())
+            return s.scalar(counted) or 0
+
+    def stages(self, project: int) -> list[Stage]:
+        """Stages that have tasks for the data set."""
+        query = sa.select(TaskRow.stage).where(TaskRow.project_id == project, TaskRow.purpose == "work").distinct()
+        with self._read() as s:
+            found = set(s.scalars(query))
+        return [stage for stage in STAGES if stage in found]
+
+    def took_part(self, user: int, task: int) -> bool:
+        """Whether somebody ever claimed, made or judged a task.
+
+        Raises:
+            NotFoundError: no such task.
+        """
+        with self._read() as s:
+            row = get(s, TaskRow, task, "task")
+            if user in (row.holder_id, row.author_id):
+                return True
+            query = sa.select(EventRow.id).where(EventRow.task_id == task, EventRow.person_id == user).limit(1)
+            return s.scalar(query) is not None
+
+    def heartbeat(self, user: int, lease: str, *, task: int | None = None) -> datetime:
         """The annotator or reviewer is still there; when the lease runs out now.
+
+        Args:
+            user: who.
+            lease: what they hold.
+            task: the lease must be of this one, where it is named.
 
         Raises:
             LeaseError: not their lease, or somebody has taken the task since.
         """
         with self._write() as s:
-            row = _by_lease(s, lease)
+            row = _by_lease(s, lease, task)
             settings = rows.project(get(s, ProjectRow, row.project_id, "project")).settings
             reviewing = row.state in ("in_review", "submitted")
             seconds = settings.review_seconds if reviewing else settings.lease_seconds
@@ -117,14 +154,19 @@ class QueueStore(DocumentStore):
             rows.put_life(row, life)
             return cast(datetime, life.expires)
 
-    def give_back(self, user: int, lease: str) -> None:
+    def give_back(self, user: int, lease: str, *, task: int | None = None) -> None:
         """The annotator or reviewer leaves the task undone; an unknown lease is left alone.
+
+        Args:
+            user: who.
+            lease: what they held.
+            task: a lease of another one is left alone, where it is named.
 
         Raises:
             LeaseError: another's lease.
         """
         with self._write() as s:
-            row = find_lease(s, lease)
+            row = find_lease(s, lease, task)
             if row is None:
                 return
             rows.put_life(row, rules.release(rows.life(row), by=user, lease=lease))
@@ -238,16 +280,19 @@ def _overlaps(image: ImageRow, settings: ProjectSettings) -> bool:
     return is_overlap(image.sha256, share=settings.overlap_share, seed=settings.seed)
 
 
-def _by_lease(s: Session, lease: str) -> TaskRow:
-    row = find_lease(s, lease)
+def _by_lease(s: Session, lease: str, task: int | None = None) -> TaskRow:
+    row = find_lease(s, lease, task)
     if row is None:
         raise no_lease()
     return row
 
 
-def find_lease(s: Session, lease: str) -> TaskRow | None:
-    """The task whose latest lease this is, locked."""
-    return s.scalar(sa.select(TaskRow).where(TaskRow.lease == lease).with_for_update(key_share=True))
+def find_lease(s: Session, lease: str, task: int | None = None) -> TaskRow | None:
+    """The task whose latest lease this is, locked; only this task's lease counts where one is named."""
+    query = sa.select(TaskRow).where(TaskRow.lease == lease)
+    if task is not None:
+        query = query.where(TaskRow.id == task)
+    return s.scalar(query.with_for_update(key_share=True))
 
 
 def no_lease() -> LeaseError:

@@ -70,6 +70,7 @@ class ReviewStore(WorkStore):
         reason: str = "",
         document: AnnotationDocument | None = None,
         active_seconds: float = 0.0,
+        task: int | None = None,
     ) -> Outcome:
         """Judge a submission.
 
@@ -81,6 +82,7 @@ class ReviewStore(WorkStore):
             reason: why; needed to reject.
             document: all masks as they should be; only with "fix".
             active_seconds: how long it took.
+            task: the lease must be of this one, where it is named.
 
         Raises:
             LeaseError: not their lease, or somebody has taken the task since.
@@ -92,11 +94,11 @@ class ReviewStore(WorkStore):
             raise TransitionError("a verdict must be accept, reject, or fix, and only fix comes with a document.")
         with self._write() as s:
             digest = None if document is None else document_sha256(document)
-            if known := self._repeated(s, user, key, (verdict,), digest):
+            if known := self._repeated(s, user, key, (verdict,), digest, task):
                 return known
-            row = find_lease(s, lease)
+            row = find_lease(s, lease, task)
             if row is None:
-                if known := self._repeated(s, user, key, (verdict,), digest):
+                if known := self._repeated(s, user, key, (verdict,), digest, task):
                     return known
                 raise no_lease()
             person = person_of(s, user)

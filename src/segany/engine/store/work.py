@@ -27,7 +27,9 @@ GOLD_MEMORY = 5
 class WorkStore(QueueStore):
     """What annotators do."""
 
-    def submit(self, user: int, lease: str, document: AnnotationDocument, *, key: str) -> Outcome:
+    def submit(
+        self, user: int, lease: str, document: AnnotationDocument, *, key: str, task: int | None = None
+    ) -> Outcome:
         """Hand a document in.
 
         Args:
@@ -36,6 +38,7 @@ class WorkStore(QueueStore):
             document: all masks of the image.
             key: made by the client, new for every submission: the same call again changes nothing and tells what
                 the first one did.
+            task: the lease must be of this one, where it is named.
 
         Raises:
             LeaseError: not their lease, or somebody has taken the task since.
@@ -44,11 +47,11 @@ class WorkStore(QueueStore):
         """
         with self._write() as s:
             digest = document_sha256(document)
-            if known := self._repeated(s, user, key, ("submit",), digest):
+            if known := self._repeated(s, user, key, ("submit",), digest, task):
                 return known
-            row = find_lease(s, lease)
+            row = find_lease(s, lease, task)
             if row is None:  # perhaps by the same call, which has just been committed
-                if known := self._repeated(s, user, key, ("submit",), digest):
+                if known := self._repeated(s, user, key, ("submit",), digest, task):
                     return known
                 raise no_lease()
             person, image = person_of(s, user), get(s, ImageRow, row.image_id, "image")
@@ -75,7 +78,9 @@ class WorkStore(QueueStore):
             self._compare(s, row, document, person)
             return Outcome(task=rows.task(row), event=event.id, document=kept.id, repeated=False)
 
-    def skip(self, user: int, lease: str, reason: str, *, key: str, active_seconds: float = 0.0) -> Outcome:
+    def skip(
+        self, user: int, lease: str, reason: str, *, key: str, active_seconds: float = 0.0, task: int | None = None
+    ) -> Outcome:
         """Leave an image for good, with a reason.
 
         Args:
@@ -84,17 +89,18 @@ class WorkStore(QueueStore):
             reason: why.
             key: as in `submit`.
             active_seconds: how long they looked at it.
+            task: the lease must be of this one, where it is named.
 
         Raises:
             LeaseError: not their lease, or somebody has taken the task since.
             TransitionError: no reason, or the key was used for something else.
         """
         with self._write() as s:
-            if known := self._repeated(s, user, key, ("skip",), None):
+            if known := self._repeated(s, user, key, ("skip",), None, task):
                 return known
-            row = find_lease(s, lease)
+            row = find_lease(s, lease, task)
             if row is None:
-                if known := self._repeated(s, user, key, ("skip",), None):
+                if known := self._repeated(s, user, key, ("skip",), None, task):
                     return known
                 raise no_lease()
             rows.put_life(row, rules.skip(rows.life(row), by=user, lease=lease, reason=reason))
@@ -111,13 +117,16 @@ class WorkStore(QueueStore):
             )
             return Outcome(task=rows.task(row), event=event.id, document=None, repeated=False)
 
-    def _repeated(self, s: Session, user: int, key: str, kinds: Sequence[str], sha256: str | None) -> Outcome | None:
+    def _repeated(
+        self, s: Session, user: int, key: str, kinds: Sequence[str], sha256: str | None, only: int | None = None
+    ) -> Outcome | None:
         if not 8 <= len(key) <= 100:
             raise TransitionError(f"a write's key must have 8 to 100 characters, such as a UUID; got {len(key)}.")
         event = s.scalar(sa.select(EventRow).where(EventRow.person_id == user, EventRow.key == key))
         if event is None:
             return None
-        if event.kind not in kinds or event.data.get("sha256") != sha256 or event.task_id is None:
+        same = event.kind in kinds and event.data.get("sha256") == sha256
+        if not same or event.task_id is None or only not in (None, event.task_id):
             raise TransitionError("a write's key must be new; this one was used for something else. Make another.")
         task = get(s, TaskRow, event.task_id, "task")
         return Outcome(task=rows.task(task), event=event.id, document=event.document_id, repeated=True)
