@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 ARTEFACTS = Path(__file__).resolve().parent / "artefacts"
 PATIENCE_MS = 90_000
+TOKEN = "a-token-for-the-tests-alone"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --force-color-profile=srgb"
@@ -121,20 +123,35 @@ class serving:
         self.server.server_close()
 
 
+@contextmanager
+def running(data: Path, *words: str) -> Iterator[str]:
+    """Address of a real `segany serve` with the embedded model, while the context lasts."""
+    command = [sys.executable, "-m", "segany", "serve", "--port", "0", "--device", "cpu", "--data", str(data), *words]
+    said = data / "said.txt"
+    with said.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip()
+            assert address.startswith("http"), said.read_text()
+            yield address.rstrip("/") + "/"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
 @pytest.fixture(scope="session")
 def service_url(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real `segany serve` with the embedded model."""
-    data = tmp_path_factory.mktemp("service")
-    command = [sys.executable, "-m", "segany", "serve", "--port", "0", "--device", "cpu", "--data", str(data)]
-    errors = (data / "errors.txt").open("w")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
-    assert address.startswith("http"), (data / "errors.txt").read_text()
-    yield address.rstrip("/") + "/"
-    process.terminate()
-    process.wait(30)
-    errors.close()
+    """Address of a service for everybody on this machine."""
+    with running(tmp_path_factory.mktemp("service")) as address:
+        yield address
+
+
+@pytest.fixture
+def guarded_url(page_folder: Path, tmp_path: Path) -> Iterator[str]:
+    """Address of a service whose API demands `TOKEN`."""
+    with running(tmp_path, "--token", TOKEN) as address:
+        yield address
 
 
 @dataclass

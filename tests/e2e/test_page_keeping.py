@@ -196,3 +196,24 @@ def test_threads_start_in_the_built_page(desk: Callable[..., Any], service_url: 
     page.click(310, 160)
     page.accept()
     assert len(page.annotations(1)) == 1
+
+
+def test_a_service_with_a_password_is_asked_once(desk: Callable[..., Any], guarded_url: str) -> None:
+    page = desk(guarded_url)
+    page.page.goto(guarded_url)
+    sheet = page.find("dialog-token")
+    sheet.get_by_label("Token").fill("a-wrong-token-of-the-right-length")
+    page.press("Enter")
+    page.page.wait_for_timeout(300)
+    sheet.get_by_label("Token").fill("a-token-for-the-tests-alone")
+    page.picture("36-token")
+    page.press("Enter")
+    page.page.wait_for_selector("[data-ready=ready]")
+    page.page.reload()
+    page.page.wait_for_selector("[data-ready=ready]")
+    page.find("sample-cat.jpg").click()
+    page.prepared()
+    page.find("model").click()
+    page.page.get_by_label("Large things").check()
+    page.press("Escape", "a")
+    page.find("found").wait_for()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -215,6 +216,9 @@ def test_exports_are_files_that_python_reads(coffee: Any) -> None:
             assert np.count_nonzero(alpha) == rle_area(one["segmentation"])
     labels = page.save("export-yolo")
     assert labels.stat().st_size > 0
+    assert [one.get("label") for one in ElementTree.parse(page.save("export-cvat")).iter("mask")] == ["cup", "object"]
+    (task,) = json.loads(page.save("export-labelstudio").read_text())
+    assert len(task["annotations"][0]["result"]) == 2
 
 
 def test_a_photo_of_ones_own_and_what_is_no_photo(page: Any, photos: dict[str, Path], tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ export interface Preview {
   readonly size: Size;
 }
 
+/** Masks of answers that undo keeps at hand. */
+const MOST_ANSWER_BYTES = 200e6;
+
 const stamp = () => new Date().toISOString();
 const percent = (value: number) => `${Math.round(Math.min(Math.max(value, 0), 1) * 100)} %`;
 
@@ -59,6 +62,7 @@ export class Annotator {
   private readonly answered = signal(0);
   private activity: Activity;
   private asking: Promise<void> = Promise.resolve();
+  private readonly turns: Turn[] = [];
   private sweeping: AbortController | null = null;
   private readonly stopSaving: () => void;
   private readonly hover: LatestOnly<Point, Preview | null>;
@@ -199,9 +203,25 @@ export class Annotator {
     const prompt = promptOf(turn.events, turn.hint);
     if (prompt === null) return;
     turn.answer = await engine.answer(this.photo, prompt);
+    this.remember(turn);
     this.preview.value = null;
     this.answered.value++;
     if (this.draft.value?.turn === turn) this.tell(turn.answer);
+  }
+
+  /** Answers of long ago are let go; undone back to, they are asked for again, with the same hint. */
+  private remember(turn: Turn): void {
+    const bytes = (one: Turn) => one.answer?.masks.reduce((sum, mask) => sum + mask.data.length, 0) ?? 0;
+    this.turns.push(turn);
+    let kept = this.turns.reduce((sum, one) => sum + bytes(one), 0);
+    while (kept > MOST_ANSWER_BYTES && this.turns.length > 1) {
+      const old = this.turns.shift()!;
+      if (old === this.draft.value?.turn) this.turns.push(old);
+      else {
+        kept -= bytes(old);
+        old.answer = null;
+      }
+    }
   }
 
   private tell(answer: Answer): void {

@@ -42,7 +42,8 @@ export interface EnginePhoto extends Size {
   readonly file: Blob;
 }
 
-const START_MS = 45_000;
+/** A backend that takes longer to start is given up. */
+const START_MS: Readonly<Record<Backend, number>> = { wasm: 45_000, webgpu: 12_000 };
 const MOST_THREADS = 4;
 /** Longest side of the masks under the pointer. */
 const PREVIEW_SIDE = 1024;
@@ -84,10 +85,18 @@ async function withTimeout<T>(work: Promise<T>, milliseconds: number, what: stri
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
+interface Adapter {
+  readonly isFallbackAdapter?: boolean;
+  readonly info?: { readonly isFallbackAdapter?: boolean };
+}
+
+/** Whether there is a real GPU: one that is emulated is far slower than WebAssembly. */
 async function hasGpu(): Promise<boolean> {
-  const gpu = (navigator as { gpu?: { requestAdapter(): Promise<unknown> } }).gpu;
+  const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<Adapter | null> } };
+  if (gpu === undefined) return false;
   try {
-    return gpu !== undefined && (await withTimeout(gpu.requestAdapter(), 1000, "the GPU")) !== null;
+    const adapter = await withTimeout(gpu.requestAdapter(), 1000, "the GPU");
+    return adapter !== null && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
   } catch {
     return false;
   }
@@ -126,7 +135,11 @@ export class Engine {
       };
       const worker = freshWorker();
       try {
-        const model = await withTimeout(worker.call("start", options), START_MS, "starting the model");
+        const model = await withTimeout(
+          worker.call("start", options),
+          START_MS[way.backend],
+          "starting the model",
+        );
         return new Engine(offer, worker, { name: choice.model, model, encode, decode: "page", ...way });
       } catch (error) {
         worker.close();

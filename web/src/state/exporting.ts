@@ -34,6 +34,8 @@ export const FORMATS: readonly FormatEntry[] = [
   { format: "polygons", name: "Polygons", about: "Outlines as JSON", needsService: true },
   { format: "yolo", name: "YOLO", about: "Segmentation labels as text", needsService: true },
   { format: "labelme", name: "LabelMe", about: "One JSON a photo", needsService: true },
+  { format: "cvat", name: "CVAT", about: "One XML of all photos", needsService: true },
+  { format: "labelstudio", name: "Label Studio", about: "One JSON of all photos", needsService: true },
 ];
 
 interface Output {

@@ -43,7 +43,23 @@ export class PageModel {
       await runtime.session(split ? "decoder_click" : "decoder"),
     );
     if (withEncoder) model.encoder = await runtime.session("encoder");
+    if (withEncoder && runtime.usesGpu) await model.tryOut();
     return model;
+  }
+
+  /** Encode nothing once: a GPU builds its programs now, and one that cannot do it shows before it is relied on. */
+  private async tryOut(): Promise<void> {
+    const { canvas } = this.info;
+    const out = await this.run(new Float32Array(3 * canvas * canvas));
+    if (!out.every(Number.isFinite)) throw new Error("expected numbers from the GPU; got others.");
+  }
+
+  private async run(input: Float32Array): Promise<Float32Array> {
+    const encoder = this.encoder!;
+    const { canvas } = this.info;
+    const pixels = this.runtime.floats(input, [1, 3, canvas, canvas]);
+    const out = await encoder.run({ [encoder.inputNames[0]!]: pixels });
+    return new Float32Array((await out[encoder.outputNames[0]!]!.getData()) as Float32Array);
   }
 
   private get info() {
@@ -64,13 +80,7 @@ export class PageModel {
     const { canvas, low_res, pixel_mean, pixel_std } = this.info;
     const frame = frameOf({ width: photo.width, height: photo.height }, canvas, low_res);
     const input = toModelInput(resizeLongestSide(photo, canvas), frame, pixel_mean, pixel_std);
-    const name = this.encoder.inputNames[0]!;
-    const out = await this.encoder.run({ [name]: this.runtime.floats(input, [1, 3, canvas, canvas]) });
-    this.keep(
-      key,
-      frame,
-      new Float32Array((await out[this.encoder.outputNames[0]!]!.getData()) as Float32Array),
-    );
+    this.keep(key, frame, await this.run(input));
   }
 
   /** Take an embedding (C, g, g) that was made elsewhere. */

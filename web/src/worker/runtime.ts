@@ -43,6 +43,11 @@ export class Runtime {
     return new Runtime(ort, options, manifest);
   }
 
+  /** Whether the encoder runs on the GPU. */
+  get usesGpu(): boolean {
+    return this.options.backend === "webgpu";
+  }
+
   has(file: string): boolean {
     return this.manifest.files[file] !== undefined;
   }
@@ -57,7 +62,7 @@ export class Runtime {
     url.searchParams.set("v", entry.sha256.slice(0, 16));
     const response = await fetch(url, { headers: this.options.headers });
     if (!response.ok) throw new Error(`expected ${entry.name} at ${url}; got ${response.status}.`);
-    const gpu = this.options.backend === "webgpu" && file.startsWith("encoder");
+    const gpu = this.usesGpu && file.startsWith("encoder");
     return this.ort.InferenceSession.create(new Uint8Array(await response.arrayBuffer()), {
       executionProviders: gpu ? ["webgpu"] : ["wasm"],
       graphOptimizationLevel: "all",
