@@ -78,19 +78,21 @@ def segment(
         raise PromptError(
             f"points go with one box; got {len(boxes)} boxes. Give one --box with points, or several alone."
         )
+    from segany.prompts.prompt import Prompt
     from segany.transforms.image import read_image, read_mask
 
     rgb = read_image(image)
     hint = None if mask is None else bright(read_mask(mask))
+    asked: dict[str, Any] = {
+        "points": points or None,
+        "labels": labels or None,
+        "boxes": (boxes[0] if len(boxes) == 1 else boxes) if boxes else None,
+        "mask": hint,
+    }
     predictor = (model or ModelOptions()).predictor()
-    result = predictor.decode(
-        _embedding(predictor, image, rgb, cache, keep=not no_cache),
-        points=points or None,
-        labels=labels or None,
-        boxes=(boxes[0] if len(boxes) == 1 else boxes) if boxes else None,
-        mask=hint,
-        multimask=True if all_ else "auto",
-    )
+    Prompt(**asked).check_against(rgb.shape[:2], predictor.model.config.low_res)  # before the photo is encoded
+    embedding = _embedding(predictor, image, rgb, cache, keep=not no_cache)
+    result = predictor.decode(embedding, **asked, multimask=True if all_ else "auto")
     chosen = _choose(result, every=all_)
     prompts = {"points": points or None, "labels": labels or None, "boxes": boxes or None}
     for path in _write(rgb, image, target, chosen, prompts, cutout=cutout, feather=feather):

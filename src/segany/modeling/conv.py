@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,6 +51,10 @@ class GlobalAttention(ResidualBlock):
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
+        self.begin()
+
+    def begin(self) -> None:
+        """Make the layer the identity."""
         nn.init.zeros_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)
 
@@ -112,9 +117,11 @@ class ConvEncoder(nn.Module):
 
     def _init_weights(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Linear) and module.weight.any():  # an attention's exit starts at zero
+            if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+        for layer in self.attention:
+            cast(GlobalAttention, layer).begin()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels → (B, C, g, g)."""

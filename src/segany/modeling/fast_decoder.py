@@ -27,8 +27,10 @@ SUB_PIXELS = 4
 """Each of the two upscalings makes four pixels of one."""
 CACHED_SCORES = 2_000_000
 """Attention scores of the prompts that a CPU computes together: few enough for its cache, enough for its products."""
-DRAWN_VALUES = 1_000_000
-"""Values of the first upscaling that a CPU computes together."""
+DRAWN_BYTES = 1 << 21
+"""Bytes of the first upscaling that a CPU computes together."""
+DEVICE_PROMPTS = 64
+"""Prompts that a device other than a CPU computes together."""
 ROWS_PER_CHANNEL = 0.75
 """Rows of one update per channel above which writing the image tokens out is cheaper; measured at 128 and 256."""
 _PAIR = {4: torch.int64, 2: torch.int32}
@@ -66,6 +68,7 @@ class FastDecoder:
     def __init__(self, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.mask_decoder = mask_decoder
+        self.own_tokens = 1 + mask_decoder.num_mask_tokens
         transformer = mask_decoder.transformer
         self.layers = [cast(TwoWayAttentionBlock, layer) for layer in transformer.layers]
         self.readers = [*(layer.cross_attn_token_to_image for layer in self.layers)]
@@ -204,10 +207,7 @@ class FastDecoder:
                 [head(done[:, 1 + i]) for i, head in enumerate(self.mask_decoder.output_hypernetworks_mlps)], dim=1
             )
             iou[part] = self.mask_decoder.iou_prediction_head(done[:, 0])
-            inner = max(1, DRAWN_VALUES // image.fine.numel()) if tokens.device.type == "cpu" else step
-            for at in range(0, len(done), inner):
-                small = slice(at, at + inner)
-                self._draw(image.fine, mix.select(small), kernels[small], low_res[part][small], scratch)
+            self._draw(image.fine, mix, kernels, low_res[part], scratch)
         return low_res, iou
 
     def empty(self, sparse: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,12 +217,12 @@ class FastDecoder:
 
     def pays(self, tokens: int) -> bool:
         """Whether prompts of this many tokens are decoded sooner than by the modules: cost grows with their square."""
-        rows = (1 + self.mask_decoder.num_mask_tokens + tokens) * self.writers[0].num_heads
+        rows = (self.own_tokens + tokens) * self.writers[0].num_heads
         return rows <= ROWS_PER_CHANNEL * self.mask_decoder.transformer_dim
 
     def _step(self, tokens: Tensor) -> int:
         if tokens.device.type != "cpu":
-            return len(tokens)
+            return min(len(tokens), DEVICE_PROMPTS)
         rows = tokens.shape[1] * self.writers[0].num_heads
         return max(1, min(len(tokens), CACHED_SCORES // (rows * self.grid[0] * self.grid[1])))
 
@@ -236,6 +236,7 @@ class FastDecoder:
             tokens = layer.norm3(tokens + layer.mlp(tokens))
             mix = self._write(image, index, tokens, tokens + point, token_mask, mix, scratch)
         assert mix is not None
+        tokens, point = tokens[:, : self.own_tokens], point[:, : self.own_tokens]  # the others have said their part
         tokens = tokens + self._read(image, len(self.layers), tokens + point, mix, scratch)
         done: Tensor = self.mask_decoder.transformer.norm_final_attn(tokens)
         return done, mix
@@ -276,20 +277,35 @@ class FastDecoder:
         return updated(mix, image.updates[index], attention, value, weights.flatten(1, 2), scratch)
 
     def _draw(self, fine: Tensor, mix: Mix, kernels: Tensor, out: Tensor, scratch: Scratch) -> None:
-        """Upscale the image tokens of a few prompts twice and read the masks off, into (p, M, 4g, 4g)."""
-        prompts, (height, width) = len(kernels), self.grid
-        scale = mix.scale.to(self.dtype)
-        x = scratch.take("x", fine, prompts, *fine.shape)
-        torch.addcmul(self.first_offset, fine, scale.unsqueeze(-1), out=x)
-        weights = functional.linear(mix.weights, self.first_weight).to(self.dtype)
-        rows = torch.mul(mix.rows, scale.unsqueeze(1), out=scratch.take("c", fine, *mix.rows.shape))
-        x.baddbmm_(rows.transpose(1, 2), weights)
-        x = self._upscale(x, scratch)
-        bands = math.gcd(height, SUB_PIXELS)
+        """Upscale the image tokens of some prompts twice and read the masks off, into (P, M, 4g, 4g), tile by tile."""
+        (height, width), prompts = self.grid, len(kernels)
+        weights = functional.linear(mix.weights.to(self.dtype), self.first_weight.to(self.dtype))
+        kernels, scale = kernels.to(self.dtype), mix.scale.to(self.dtype)
+        rows = mix.rows.mul_(scale.unsqueeze(1))  # nobody reads them after this
+        lines, together = height, prompts
+        if fine.device.type == "cpu":
+            room = DRAWN_BYTES // self.dtype.itemsize
+            fitting = max(1, room // (width * fine.shape[1]))
+            lines = max(n for n in range(1, min(height, fitting) + 1) if height % n == 0)
+            together = max(1, room // fine.numel())
+        for start in range(0, prompts, together):
+            part = slice(start, start + together)
+            for top in range(0, height, lines):
+                cells = slice(top * width, (top + lines) * width)
+                x = scratch.take("x", fine, len(kernels[part]), *fine[cells].shape)
+                torch.addcmul(self.first_offset, fine[cells], scale[part, cells].unsqueeze(-1), out=x)
+                x.baddbmm_(rows[part, :, cells].transpose(1, 2), weights[part])
+                self._read_masks(self._upscale(x, scratch), kernels[part], out[part, :, 4 * top : 4 * (top + lines)])
+
+    def _read_masks(self, x: Tensor, kernels: Tensor, out: Tensor) -> None:
+        """Twice upscaled cells, sub-pixels next to each other, times (p, M, C/8) → (p, M, 4 · lines, 4 · g)."""
+        prompts, width = len(kernels), self.grid[1]
+        lines = out.shape[2] // SUB_PIXELS
+        bands = math.gcd(lines, SUB_PIXELS)  # a product of several small matrices is sooner done than of one
         x = x.view(prompts * bands, -1, kernels.shape[-1])
-        kernels = kernels.to(self.dtype).repeat_interleave(bands, dim=0)
-        logits = (kernels @ x.transpose(1, 2)).view(prompts, bands, -1, height // bands, width, 2, 2, 2, 2)
-        # Axes: prompt, band, mask, row in band, column, then row and column parity of either upscaling.
+        logits = kernels.repeat_interleave(bands, dim=0) @ x.transpose(1, 2)
+        # Axes: prompt, band, mask, line of the band, column, then row and column parity of either upscaling.
+        logits = logits.view(prompts, bands, -1, lines // bands, width, 2, 2, 2, 2)
         pairs = logits.view(_PAIR[self.dtype.itemsize]).squeeze(-1)
         straight = pairs.permute(0, 2, 1, 3, 5, 7, 4, 6).contiguous().view(self.dtype)
         out.copy_(straight.view(out.shape))
@@ -313,8 +329,8 @@ def working_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
     prepared = cells * (projected * dtype.itemsize + 4 * width * torch.float32.itemsize)
     one = int(ROWS_PER_CHANNEL * width) * cells
     scores = (2 + depth + depth * (depth + 1) // 2) * max(CACHED_SCORES, one)
-    drawn = 5 * max(DRAWN_VALUES, cells * width)
-    return prepared + (scores + drawn) * dtype.itemsize
+    drawn = 5 * max(DRAWN_BYTES, config.grid * width * dtype.itemsize)
+    return prepared + scores * dtype.itemsize + drawn
 
 
 def _weight(linear: nn.Module) -> Tensor:

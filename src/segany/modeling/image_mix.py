@@ -76,7 +76,7 @@ class Mix:
     """A prompt's own part of its image tokens; see the module.
 
     Attributes:
-        rows: (P, R, N) in the computing precision.
+        rows: (P, R, N) in the computing precision; R counts tokens, updates, heads, the last fastest.
         weights: (P, R, C) float32.
         scale: (P, N) float32.
         values: per update, (P, T, H, D) attended values in the computing precision.
@@ -89,27 +89,30 @@ class Mix:
     values: tuple[Tensor, ...]
     shares: tuple[Tensor, ...]
 
-    def select(self, part: slice) -> Mix:
-        """Some of the prompts; enough for reading out, not for further updates."""
-        return Mix(self.rows[part], self.weights[part], self.scale[part], (), ())
 
+def per_head(rows: Tensor, side: Tensor, out: Tensor) -> Tensor:
+    """(P, T, H, D) times (H, D, N) → (P, T · H, N), in the precision of `side`.
 
-def per_head(rows: Tensor, side: Tensor, scratch: Scratch, name: str) -> Tensor:
-    """(P, T, H, D) times (H, D, N) → (P, T · H, N), in the precision of `side`, written to the named scratch."""
+    Args:
+        rows: token side.
+        side: image side.
+        out: (P · T, H, N) memory for the result, any stride over its first axis.
+    """
     prompts, tokens, heads, _ = rows.shape
-    out = scratch.take(name, side, prompts * tokens, heads, side.shape[-1])
     torch.bmm(rows.to(side.dtype).flatten(0, 1).transpose(0, 1), side, out=out.transpose(0, 1))
-    return out.view(prompts, tokens * heads, -1)
+    return out.view(prompts, tokens * heads, -1) if out.is_contiguous() else out
 
 
 def scores(rows: Tensor, side: Side, mix: Mix | None, scratch: Scratch) -> Tensor:
     """Products of (P, T, H, D) token-side vectors with every image token: (P, T · H, N) in scratch `a`."""
-    out = per_head(rows, side.base, scratch, "a")
+    prompts, tokens, heads, _ = rows.shape
+    shape = (prompts * tokens, heads, side.base.shape[-1])
+    out = per_head(rows, side.base, scratch.take("a", side.base, *shape))
     if mix is None or side.position is None:
         return out
     own = functional.linear(mix.weights, side.weight).unflatten(-1, rows.shape[2:])
     out.baddbmm_(torch.einsum("pthd,prhd->pthr", rows, own).flatten(1, 2).to(out.dtype), mix.rows)
-    position = per_head(rows, side.position, scratch, "b")
+    position = per_head(rows, side.position, scratch.take("b", side.base, *shape))
     return torch.addcmul(position, out, mix.scale.to(out.dtype).unsqueeze(1), out=out)
 
 
@@ -148,27 +151,31 @@ def updated(
         weights: (P, T · H, C) the same through the output projection, with an H-th of the update's constant in each.
         scratch: as everywhere.
     """
-    prompts, count, pixels = attention.shape
-    done = 0 if mix is None else mix.rows.shape[1]
-    rows = scratch.take(f"rows {done}", attention, prompts, done + count, pixels)
+    prompts, tokens, heads, _ = values.shape
+    pixels, done = attention.shape[-1], 0 if mix is None else len(mix.values)
+    each = (prompts, tokens, done + 1, heads)
+    rows = scratch.take(f"rows {done}", attention, *each, pixels)
     if mix is None:
         share = torch.ones_like(update.norm).expand(prompts, -1)
-        rows.copy_(attention)
+        rows.copy_(attention.view(rows.shape))
         shares, kept = (share,), (values,)
     else:
         share = mix.scale.reciprocal()
-        rows[:, :done].copy_(mix.rows)
-        torch.mul(attention, share.to(attention.dtype).unsqueeze(1), out=rows[:, done:])
-        weights = torch.cat([mix.weights, weights], dim=1)
+        rows[:, :, :done].copy_(mix.rows.view(prompts, tokens, done, heads, pixels))
+        now = attention.view(prompts, tokens, heads, pixels)
+        torch.mul(now, share.to(attention.dtype)[:, None, None], out=rows[:, :, done])
+        parts = (mix.weights.unflatten(1, (tokens, done, heads)), weights.unflatten(1, (tokens, 1, heads)))
+        weights = torch.cat(parts, dim=2).flatten(1, 3)
         shares, kept = (*mix.shares, share), (*mix.values, values)
     weights = weights - weights.mean(dim=-1, keepdim=True)
-    gram = torch.bmm(weights, weights.transpose(1, 2)).to(rows.dtype)
-    product = torch.bmm(gram, rows, out=scratch.take("c", rows, *rows.shape))
-    norm = update.norm + product.mul_(rows).sum(dim=1, dtype=torch.float32)
-    for index, (value, part) in enumerate(zip(kept, shares, strict=True)):
-        product = per_head(value, update.across[index], scratch, "a")
-        product.mul_(rows[:, index * count : (index + 1) * count])
-        norm = norm + 2 * (product.sum(dim=1, dtype=torch.float32) + part * update.along[index])
+    product = scratch.take("c", rows, prompts * tokens, done + 1, heads, pixels)
+    for index, value in enumerate(kept):
+        per_head(2 * value, update.across[index], product[:, index])
+    rows, product = rows.view(prompts, -1, pixels), product.view(prompts, -1, pixels)
+    product.baddbmm_(torch.bmm(weights, weights.transpose(1, 2)).to(rows.dtype), rows)
+    norm = update.norm + product.mul_(rows).sum(dim=1).float()
+    for part, along in zip(shares, update.along, strict=True):
+        norm = norm + 2 * part * along
     before = share.reciprocal()
     variance = norm.clamp_min(0) / weights.shape[-1]
     scale = before * torch.rsqrt(before.square() * variance + update.eps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,12 @@ def test_other_settings_need_another_folder(run: Run, folder: Path, toy: Path) -
     assert "--overwrite" in said.err
 
 
+def wait_for(path: Path, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def test_an_interruption_keeps_finished_photos(
     run: Run, folder: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +183,7 @@ def test_an_interruption_keeps_finished_photos(
 
     def interrupted(path: Any) -> Any:
         if Path(path).name == "c.png":
+            wait_for(Path("out/a.json"))  # several photos are worked on at once: only finished ones are kept
             raise KeyboardInterrupt
         return real(path)
 

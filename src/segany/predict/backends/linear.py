@@ -71,7 +71,7 @@ class Linear:
 def linear(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype, *, rows: int) -> Linear:
     """A linear layer, or a convolution whose patches do not overlap, in a precision; float32 ones stay the module's."""
     bias = None if layer.bias is None else layer.bias.detach().to(dtype)
-    return Linear(layer.weight.detach().flatten(1).to(dtype), bias, rows=rows, pack=dtype is torch.bfloat16)
+    return Linear(layer.weight.detach().flatten(1).to(dtype), bias, rows=rows, pack=True)
 
 
 def norm_of(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor, float]:
