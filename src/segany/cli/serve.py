@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +17,7 @@ from segany.cli.console import say, show
 from segany.cli.options import Dtype
 
 if TYPE_CHECKING:
+    from segany.engine.store.store import Store
     from segany.service.settings import Settings
 
 TOKEN_VARIABLE = "SEGANY_TOKEN"
@@ -55,18 +58,27 @@ def serve(
     allow_host: Annotated[list[str] | None, Parameter(help="Another name this service is known by.")] = None,
     allow_origin: Annotated[list[str] | None, Parameter(help="Another page that may use it, http://host:port.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder for photos, embeddings and jobs.")] = None,
+    project: Annotated[
+        Path | None, Parameter(help="A data engine's folder: people log in and annotate its photos.")
+    ] = None,
+    database: Annotated[
+        str | None, Parameter(help="Its database, where that is a server; better given as SEGANY_DATABASE.")
+    ] = None,
     prepare: Annotated[
         bool, Parameter(help="Load the first model, and make its ONNX files, right at the start.")
     ] = True,
     openapi: Annotated[Path | None, Parameter(help="Write the API's description to this file and end.")] = None,
     limits: Limits | None = None,
 ) -> int:
-    """Serve the page and the API until Ctrl-C. On 127.0.0.1 without a password; anywhere else with a token."""
+    """Serve the page and the API until Ctrl-C. On 127.0.0.1 without a password; anywhere else with a token.
+
+    With --project everybody logs in with a name and a password of their own, wherever the service listens.
+    """
     from segany.service import create_app
     from segany.service.settings import Settings, is_loopback
 
-    given = token or os.environ.get(TOKEN_VARIABLE) or None
-    made_up = given is None and (not is_loopback(host) or bool(allow_host))
+    given = None if project is not None else token or os.environ.get(TOKEN_VARIABLE) or None
+    made_up = given is None and project is None and (not is_loopback(host) or bool(allow_host))
     choice: dict[str, Any] = (limits or Limits()).given()
     if data is not None:
         choice["data_dir"] = data.expanduser().resolve()
@@ -74,6 +86,7 @@ def serve(
         host=host,
         port=port,
         token=secrets.token_urlsafe(32) if made_up else given,
+        accounts=project is not None,
         models=tuple(model or ("tiny",)),
         device=device,
         dtype=dtype,
@@ -83,20 +96,57 @@ def serve(
         allowed_origins=tuple(origin.rstrip("/") for origin in allow_origin or ()),
         **choice,
     )
-    app = create_app(settings)
     if openapi is not None:
         from segany.core.files import atomic_write_text
 
-        atomic_write_text(openapi, json.dumps(app.openapi(), indent=1) + "\n")
+        described = create_app(replace(settings, accounts=False), describe_all=True)
+        atomic_write_text(openapi, json.dumps(described.openapi(), indent=1) + "\n")
         show(str(openapi))
         return 0
     check_options(settings)
+    check_account_options(project, token, database)
 
     from segany.service.server import serve as run
 
-    run(app, settings, lambda address: announce(address, settings, made_up=made_up))
+    with opened(project, database) as store:
+        app = create_app(settings, project=store)
+        run(app, settings, lambda address: announce(address, settings, made_up=made_up))
     say("stopped; jobs that were not finished go on at the next start")
     return 0
+
+
+def check_account_options(project: Path | None, token: str | None, database: str | None) -> None:
+    """Refuse what says two things at once.
+
+    Raises:
+        OptionError: a token beside accounts, or a database without a project.
+    """
+    from segany.core.errors import OptionError
+
+    if project is not None and token is not None:
+        raise OptionError("--token is for a service without accounts; with --project everybody logs in. Leave it out.")
+    if project is None and database is not None:
+        raise OptionError("--database is the one of a project; name its folder with --project.")
+
+
+@contextmanager
+def opened(project: Path | None, database: str | None) -> Iterator[Store | None]:
+    """The store of a project, open as long as it is needed.
+
+    Raises:
+        NotFoundError: there is none in the folder.
+        StoreUnavailableError: its database does not answer.
+    """
+    if project is None:
+        yield None
+        return
+    from segany.engine.store import open_store
+
+    store = open_store(project, database=database)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def check_options(settings: Settings) -> None:
@@ -119,6 +169,8 @@ def announce(address: str, settings: Settings, *, made_up: bool) -> None:
     if made_up:
         say(f"token, shown only now: {settings.token}")
         say(f"open {address}?token={settings.token}")
+    elif settings.accounts:
+        say(f"open {address} and log in")
     elif settings.token is not None:
         say(f"open {address}?token=YOUR-TOKEN")
     show(address)

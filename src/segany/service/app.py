@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from segany import __version__
+from segany.core.errors import OptionError
 from segany.service import errors
-from segany.service.assembly import close_parts, make_parts, prepare
+from segany.service.assembly import close_parts, follow, make_parts, prepare
 from segany.service.auth import Authenticator, TokenAuth
 from segany.service.guard import Guard
 from segany.service.metrics import Metrics
@@ -22,6 +23,9 @@ from segany.service.routes import export, health, images, jobs, masks, models
 from segany.service.runner import SourceOf
 from segany.service.schemas import ErrorBody, ExportRequest
 from segany.service.settings import Settings
+
+if TYPE_CHECKING:
+    from segany.engine.store.store import Store
 
 PREFIX = "/api/v1"
 ABOUT = "Photos and prompts in, masks out. Everything is uploaded; nothing is fetched from addresses."
@@ -42,6 +46,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": text} for status, text in MEANINGS.items()
 }
 
+SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "session": {"type": "apiKey", "in": "cookie", "name": "segany_session"},
+}
+
 
 def create_app(
     settings: Settings,
@@ -49,6 +58,8 @@ def create_app(
     loaders: Mapping[str, Loader] | None = None,
     source_of: SourceOf | None = None,
     authenticate: Authenticator | None = None,
+    project: Store | None = None,
+    describe_all: bool = False,
 ) -> FastAPI:
     """The service as an ASGI application. Its threads start with its lifespan and end with it.
 
@@ -56,18 +67,23 @@ def create_app(
         settings: every knob.
         loaders: what makes each predictor, by name; those of `settings.models` when left out.
         source_of: what makes the masks of jobs; the automatic generator when left out.
-        authenticate: finds out who asks; one token for everybody when left out.
+        authenticate: finds out who asks; one token for everybody when left out, people with accounts in a project.
+        project: a data engine's store, whose people log in and work; the caller closes it.
+        describe_all: have the data engine's routes even without a project, to describe them.
 
     Raises:
-        OptionError: models without usable names.
+        OptionError: models without usable names; a store without `settings.accounts`, or these without a store.
     """
+    if settings.accounts != (project is not None):
+        raise OptionError("accounts must be on with a project, and off without one; set Settings.accounts.")
     named = dict(loaders) if loaders is not None else loaders_of(settings)
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        made = make_parts(settings, named, source_of, metrics)
+        made = make_parts(settings, named, source_of, metrics, project)
         app.state.parts = made
+        follow(made)
         made.runner.start()
         preparing = asyncio.create_task(prepare(made)) if settings.prepare else None
         try:
@@ -91,16 +107,35 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.is_stopping = lambda: False
+    app.state.read_by_hand = (ExportRequest,)
     errors.add_handlers(app)
     for module in (health, models, images, masks, jobs, export):
         app.include_router(module.router, prefix=PREFIX, responses=ERRORS)
+    if project is not None or describe_all:
+        add_engine(app)
     app.include_router(health.metrics_router)
     add_page(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
-    app.add_middleware(
-        Guard, settings=settings, authenticate=authenticate or TokenAuth(settings.token), metrics=metrics
-    )
+    if authenticate is None:
+        authenticate = TokenAuth(settings.token) if project is None else people_auth(settings)
+    app.add_middleware(Guard, settings=settings, authenticate=authenticate, metrics=metrics)
     return app
+
+
+def add_engine(app: FastAPI) -> None:
+    """The data engine's routes."""
+    from segany.service.engine.assembly import READ_BY_HAND, ROUTERS
+
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.state.read_by_hand = (*app.state.read_by_hand, *READ_BY_HAND)
+
+
+def people_auth(settings: Settings) -> Authenticator:
+    """Logins and tokens of people with accounts."""
+    from segany.service.engine.access import PeopleAuth
+
+    return PeopleAuth(settings)
 
 
 def schema_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -116,11 +151,12 @@ def schema_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
                 routes=app.routes,
             )
             parts = made["components"]
-            parts["schemas"]["ExportRequest"] = ExportRequest.model_json_schema(
-                ref_template="#/components/schemas/{model}"
-            )
-            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            made["security"] = [{}, {"token": []}]
+            for model in app.state.read_by_hand:
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                parts["schemas"] |= schema.pop("$defs", {})
+                parts["schemas"][model.__name__] = schema
+            parts["securitySchemes"] = SCHEMES
+            made["security"] = [{}, *({name: []} for name in SCHEMES)]
             app.openapi_schema = made
         return app.openapi_schema
 

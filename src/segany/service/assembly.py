@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 import torch
@@ -25,27 +27,48 @@ from segany.service.settings import Settings
 from segany.service.sources import generator_source
 from segany.service.workers import Pool
 
+if TYPE_CHECKING:
+    from segany.engine.store.store import Store
+
 LOG = structlog.get_logger("segany.service")
 
 
-def make_parts(settings: Settings, named: Mapping[str, Loader], source_of: SourceOf | None, metrics: Metrics) -> Parts:
+def make_parts(
+    settings: Settings,
+    named: Mapping[str, Loader],
+    source_of: SourceOf | None,
+    metrics: Metrics,
+    store: Store | None = None,
+) -> Parts:
     """Everything behind the routes, with its threads running but for the jobs'."""
     torch.set_num_threads(settings.threads or usable_processors())
     folder = settings.data_dir
     shutil.rmtree(folder / "passing", ignore_errors=True)
     shelf = ModelShelf(named, settings.max_loaded_models)
     job_store = JobStore(folder / "jobs", settings.max_jobs)
-    image_store = ImageStore(folder / "images", settings.image_store_bytes, settings.max_pixels, job_store.uses)
+    photos = None
+    if store is not None:
+        from segany.service.engine.photos import ProjectPhotos
+
+        photos = ProjectPhotos(store)
+    image_store = ImageStore(folder / "images", settings.image_store_bytes, settings.max_pixels, job_store.uses, photos)
+    files = Pool("files", settings.file_threads, settings.file_queue)
     encoder = Pool("encoding", 1, settings.encode_queue)
     exporter = Pool("exports", 1, settings.job_queue)
     decoder = Decoder.of(settings, metrics)
     cache = EmbeddingCache(folder / "embeddings", settings.embedding_store_bytes)
     memory = settings.embedding_memory_bytes
+    embeddings = Embeddings(shelf, image_store, cache, memory_bytes=memory, pool=encoder, files=files, metrics=metrics)
+    engine = None
+    if store is not None and photos is not None:
+        from segany.service.engine.assembly import make_engine
+
+        engine = make_engine(store, photos, shelf, embeddings, settings, metrics)
     made = Parts(
         settings=settings,
         shelf=shelf,
         images=image_store,
-        embeddings=Embeddings(shelf, image_store, cache, memory_bytes=memory, pool=encoder, metrics=metrics),
+        embeddings=embeddings,
         decoder=decoder,
         jobs=job_store,
         runner=JobRunner(
@@ -58,9 +81,10 @@ def make_parts(settings: Settings, named: Mapping[str, Loader], source_of: Sourc
         ),
         onnx=OnnxFiles(shelf, folder / "onnx", Pool("ONNX files", 1, settings.encode_queue)),
         metrics=metrics,
-        files=Pool("files", settings.file_threads, settings.file_queue),
+        files=files,
         encoder=encoder,
         exporter=exporter,
+        project=engine,
     )
     watch(made)
     return made
@@ -74,20 +98,35 @@ def watch(made: Parts) -> None:
     made.metrics.watch("segany_jobs_waiting", "Automatic jobs that wait.", lambda: len(made.jobs.queued()))
 
 
-async def prepare(made: Parts) -> None:
-    """Load the default model and make its ONNX files, so that the first visitor need not wait."""
+async def prepare(made: Parts, name: str | None = None) -> None:
+    """Load a model, normally the default one, and make its ONNX files, so that the first visitor need not wait."""
     try:
-        await made.encoder.run(made.shelf.get, made.shelf.default)
+        wanted = await made.model_name(name)
+        await made.encoder.run(made.shelf.get, wanted)
         if made.onnx.is_possible:
-            await made.onnx.made(made.shelf.default)
+            await made.onnx.made(wanted)
     except (SeganyError, ApiError) as error:
         LOG.warning("not_prepared", reason=str(error))
     except Exception as error:
         LOG.warning("not_prepared", kind=type(error).__name__, exc_info=error)
 
 
+def follow(made: Parts) -> None:
+    """Begin to follow the weights that the data engine publishes; from the event loop alone."""
+    if made.project is None:
+        return
+    loop = asyncio.get_running_loop()
+    if made.settings.prepare:
+        made.project.weights.taken = lambda name: asyncio.run_coroutine_threadsafe(prepare(made, name), loop)
+    made.project.weights.start()
+
+
 def close_parts(made: Parts) -> None:
     """Finish what runs: prompts are answered, the job at work is queued again for the next start."""
+    if made.project is not None:
+        from segany.service.engine.assembly import close_engine
+
+        close_engine(made.project)
     made.runner.stop()
     made.onnx.stop()
     for pool in (made.encoder, made.exporter, made.files):

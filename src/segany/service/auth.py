@@ -7,6 +7,7 @@ the answer with the dependency `segany.service.parts.asker`.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -27,9 +28,9 @@ class Asker:
 
 
 class Authenticator(Protocol):
-    """Finds out who asks."""
+    """Finds out who asks; one that has to wait for a database is a coroutine."""
 
-    def __call__(self, connection: HTTPConnection) -> Asker:
+    def __call__(self, connection: HTTPConnection) -> Asker | Awaitable[Asker]:
         """Who asks.
 
         Raises:

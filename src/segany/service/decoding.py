@@ -112,11 +112,16 @@ class Decoder:
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._decode(batch)
-            finally:
-                self._running = False
+        while self._did_one():  # a call of its own, so that nothing of the last batch is kept while it waits
+            pass
+
+    def _did_one(self) -> bool:
+        batch = self._next_batch()
+        try:
+            self._decode(batch)
+        finally:
+            self._running = False
+        return bool(batch)
 
     def _next_batch(self) -> list[Order]:
         with self._changed:

@@ -28,6 +28,7 @@ class Embeddings:
         cache: embeddings on disk.
         memory_bytes: limit of those in memory.
         pool: where photos are encoded.
+        files: where photos are looked up that are not at hand.
         metrics: counts what was found where.
     """
 
@@ -39,9 +40,11 @@ class Embeddings:
         *,
         memory_bytes: int,
         pool: Pool,
+        files: Pool,
         metrics: Metrics,
     ) -> None:
         self._shelf, self._images, self._cache, self._pool, self._metrics = shelf, images, cache, pool, metrics
+        self._files = files
         self._memory: OrderedDict[tuple[str, str], ImageEmbedding] = OrderedDict()
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
@@ -57,6 +60,8 @@ class Embeddings:
         Raises:
             ApiError: 404, no such photo; 503, too many photos wait.
         """
+        if not self._images.is_at_hand(key):
+            await self._files.run(self._images.get, key)
         self._images.get(key)
         predictor = self._shelf.held(model)
         if predictor is not None and (found := self._from_memory(key, model)) is not None:
@@ -76,9 +81,14 @@ class Embeddings:
         with self._lock:
             for entry in [entry for entry in self._memory if entry[0] == key]:
                 del self._memory[entry]
-        for name in self._shelf.names:
-            if (predictor := self._shelf.held(name)) is not None:
-                self._cache.path(predictor, key).unlink(missing_ok=True)
+        for predictor in self._shelf.all_held():
+            self._cache.path(predictor, key).unlink(missing_ok=True)
+
+    def forget_model(self, model: str) -> None:
+        """Remove a model's embeddings from memory; those on disk age out."""
+        with self._lock:
+            for entry in [entry for entry in self._memory if entry[1] == model]:
+                del self._memory[entry]
 
     def _made(self, key: str, model: str, done: asyncio.Future[Found]) -> None:
         self._making.pop((key, model), None)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from segany.core import errors as segany_errors
 
+LOG = structlog.get_logger("segany.service")
 SHOWN = 80
 """Characters of a wrong value that a message repeats."""
 
@@ -24,6 +26,10 @@ BY_KIND: tuple[tuple[type[segany_errors.SeganyError], int, str], ...] = (
     (segany_errors.MissingDependencyError, 404, "not_installed"),
     (segany_errors.NotAvailableError, 404, "not_available"),
     (segany_errors.InputError, 422, "invalid"),
+    (segany_errors.NotFoundError, 404, "not_found"),
+    (segany_errors.AccessError, 403, "role"),
+    (segany_errors.LeaseError, 409, "lease"),
+    (segany_errors.TransitionError, 409, "state"),
 )
 HINTS = {
     400: ("bad_request", "a request this service understands", "Send JSON, or multipart for a photo"),
@@ -50,6 +56,14 @@ class ApiError(HTTPException):
     def response(self) -> JSONResponse:
         """The answer."""
         return error_response(self.status_code, self.code, self.message, self.headers)
+
+
+AWAY = ApiError(
+    503,
+    "database",
+    "the data engine's database must answer; it does not. Try again in 2 s: the same call may be made again.",
+    {"Retry-After": "2"},
+)
 
 
 def busy(what: str, seconds: int = 1) -> ApiError:
@@ -130,6 +144,9 @@ def validation_answer(problems: list[Any]) -> JSONResponse:
 
 async def _segany(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, segany_errors.SeganyError)
+    if isinstance(error, segany_errors.StoreUnavailableError):  # its own words may name the database's host
+        LOG.error("database", reason=str(error))
+        return AWAY.response()
     for kind, status, code in BY_KIND:
         if isinstance(error, kind):
             return error_response(status, code, str(error))

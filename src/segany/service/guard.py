@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segany.service.auth import COOKIE, Authenticator, TokenAuth
-from segany.service.errors import ApiError, shown
+from segany.core.errors import StoreUnavailableError
+from segany.service.auth import COOKIE, Asker, Authenticator, TokenAuth
+from segany.service.errors import AWAY, ApiError, shown
 from segany.service.limits import LimitedBody, RateLimit
 from segany.service.metrics import Metrics
 from segany.service.settings import Settings
@@ -65,7 +66,7 @@ class Guard:
             return await send({"type": "websocket.close", "code": 1008, "reason": "HTTP only"})
         answer = Answer(scope, send)
         try:
-            answered = self._refusal(HTTPConnection(scope), scope)
+            answered = await self._refusal(HTTPConnection(scope), scope)
             if answered is not None:
                 await answered(scope, receive, answer.send)
             else:
@@ -80,7 +81,7 @@ class Guard:
         finally:
             self._note(scope, answer)
 
-    def _refusal(self, connection: HTTPConnection, scope: Scope) -> Response | None:
+    async def _refusal(self, connection: HTTPConnection, scope: Scope) -> Response | None:
         try:
             self._check_host(connection)
             self._rate.check(scope["client"][0] if scope.get("client") else "")
@@ -89,9 +90,12 @@ class Guard:
                 return self._welcome(connection, path)
             self._check_origin(connection)
             if path not in OPEN_TO_ALL:
-                scope.setdefault("state", {})["asker"] = self._authenticate(connection)
+                found = self._authenticate(connection)
+                asker = found if isinstance(found, Asker) else await found
+                scope.setdefault("state", {})["asker"] = asker
             return None
-        except ApiError as error:
+        except (ApiError, StoreUnavailableError) as fault:
+            error = fault if isinstance(fault, ApiError) else AWAY
             self._metrics.refused.labels(error.code).inc()
             return error.response()
 

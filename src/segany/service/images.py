@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,18 @@ class StoredImage:
     path: Path
 
 
+class Elsewhere(Protocol):
+    """Photos that are kept by somebody else."""
+
+    def is_known(self, key: str) -> bool:
+        """Whether `find` answers at once."""
+        ...
+
+    def find(self, key: str) -> StoredImage | None:
+        """A photo; None when it is not there."""
+        ...
+
+
 class ImageStore:
     """Photos on disk, the longest unused dropped first.
 
@@ -51,11 +63,24 @@ class ImageStore:
         max_bytes: all files together.
         max_pixels: width x height, read from the header before decoding.
         is_pinned: photos that must stay.
+        elsewhere: further photos that are only read here, or None.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, max_pixels: int, is_pinned: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        max_pixels: int,
+        is_pinned: Callable[[str], bool],
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self._files = LruFolder(folder, max_bytes, is_pinned)
         self._max_pixels = max_pixels
+        self._elsewhere = elsewhere
+
+    def is_at_hand(self, key: str) -> bool:
+        """Whether `get` answers without waiting for a database."""
+        return self._elsewhere is None or key in self._files or self._elsewhere.is_known(key)
 
     def add(self, upload: BinaryIO) -> StoredImage:
         """Check and keep a photo; one that is there already is not decoded again.
@@ -80,6 +105,8 @@ class ImageStore:
             height, width = read_image_of_client(part, self._max_pixels).shape[:2]
             note.update(width=width, height=height)
 
+        if self._elsewhere is not None and (found := self._elsewhere.find(key)) is not None:
+            return found
         if key not in self._files:
             self._files.put(key, write, note)
         return self.get(key)
@@ -92,6 +119,8 @@ class ImageStore:
         """
         path, note = self._files.path(key), self._files.note(key)
         if path is None or note is None:
+            if self._elsewhere is not None and (found := self._elsewhere.find(key)) is not None:
+                return found
             raise ApiError(
                 404,
                 "image_unknown",
@@ -108,10 +137,13 @@ class ImageStore:
         """Remove a photo.
 
         Raises:
-            ApiError: 404, it is not there.
+            ApiError: 404, it is not there; 409, it is a project's.
         """
         self.get(key)
-        self._files.delete(key)
+        if not self._files.delete(key):
+            raise ApiError(
+                409, "image_of_project", "expected a photo that was uploaded; got one of the project, which keeps it."
+            )
 
 
 def kind_of(head: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections import OrderedDict
 
@@ -14,6 +15,8 @@ from segany.service.settings import Settings
 
 MOST_CLIENTS = 10_000
 """Addresses the rate limit remembers; the longest silent are forgotten."""
+PROJECT_IMAGES = re.compile(r"/api/v1/projects/\d+/images")
+HANDS_IN = re.compile(r"/api/v1/tasks/\d+/(submit|review)")
 FORM_BYTES = 1 << 16
 """What multipart adds to a file."""
 
@@ -103,6 +106,8 @@ class LimitedBody:
 def body_limit(scope: Scope, settings: Settings) -> int:
     """Bytes that a body may have at this address."""
     path = scope["path"].rstrip("/")
-    if path == "/api/v1/images":
+    if path == "/api/v1/images" or PROJECT_IMAGES.fullmatch(path):
         return settings.max_upload_bytes + FORM_BYTES
+    if HANDS_IN.fullmatch(path):
+        return settings.max_document_bytes
     return settings.max_export_bytes if path == "/api/v1/export" else settings.max_json_bytes

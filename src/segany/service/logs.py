@@ -1,6 +1,7 @@
 """What the service writes to stderr: one line per event, JSON where no person looks, and never a secret.
 
-Lines hold paths without their query (a token may stand there), and no headers and no bodies.
+Lines hold paths without their query (a token may stand there), no headers and no bodies; tracebacks no values of
+variables.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def set_up(*, plain: bool | None = None) -> None:
         plain: readable lines instead of JSON; None looks whether stderr is a terminal.
     """
     is_plain = sys.stderr.isatty() if plain is None else plain
-    last = structlog.dev.ConsoleRenderer() if is_plain else structlog.processors.JSONRenderer()
+    readable = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last = readable if is_plain else structlog.processors.JSONRenderer()
     shape = [] if is_plain else [structlog.processors.format_exc_info]
     structlog.configure(
         processors=[

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from segany.core.errors import OptionError
@@ -39,6 +40,9 @@ class ModelShelf:
         self._held: OrderedDict[str, Predictor] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = {name: threading.Lock() for name in loaders}
+        self._used: dict[str, float] = {}
+        self._passing: dict[str, Loader] = {}
+        """Published weights: they come while the service runs."""
 
     @property
     def names(self) -> list[str]:
@@ -58,7 +62,7 @@ class ModelShelf:
         """
         if name is None:
             return self.default
-        if name not in self._loaders:
+        if name not in self._loaders and name not in self._passing:
             raise ApiError(
                 404,
                 "model_unknown",
@@ -67,10 +71,36 @@ class ModelShelf:
             )
         return name
 
+    def offer(self, name: str, loader: Loader) -> None:
+        """One more model; a name that is known keeps its loader."""
+        with self._lock:
+            self._loading.setdefault(name, threading.Lock())
+            self._passing.setdefault(name, loader)
+
+    def drop(self, name: str) -> None:
+        """Forget a predictor; who is using it keeps it until they are done, the next request loads it again."""
+        with self._lock:
+            self._held.pop(name, None)
+
+    def drop_idle(self, keep: Collection[str], idle_s: float) -> list[str]:
+        """Forget those of `offer` that nobody used for so long, but for some; their names."""
+        with self._lock:
+            before = time.monotonic() - idle_s
+            gone = [n for n in self._held if n in self._passing and n not in keep and self._used.get(n, 0) < before]
+            for name in gone:
+                del self._held[name]
+            return gone
+
     def held(self, name: str) -> Predictor | None:
         """The predictor when it is in memory; loads nothing."""
         with self._lock:
+            self._used[name] = time.monotonic()
             return self._held.get(name)
+
+    def all_held(self) -> list[Predictor]:
+        """Every predictor in memory."""
+        with self._lock:
+            return list(self._held.values())
 
     def get(self, name: str) -> Predictor:
         """The predictor, loaded when it must be.
@@ -79,13 +109,14 @@ class ModelShelf:
             CheckpointError: its weights are missing or damaged.
         """
         with self._lock:
+            self._used[name] = time.monotonic()
             if name in self._held:
                 self._held.move_to_end(name)
                 return self._held[name]
         with self._loading[name]:
             if (predictor := self.held(name)) is not None:
                 return predictor
-            predictor = self._loaders[name]()
+            predictor = (self._loaders.get(name) or self._passing[name])()
             with self._lock:
                 self._held[name] = predictor
                 while len(self._held) > self._max_loaded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
@@ -18,6 +18,9 @@ from segany.service.onnx_files import OnnxFiles
 from segany.service.runner import JobRunner
 from segany.service.settings import Settings
 from segany.service.workers import Pool
+
+if TYPE_CHECKING:
+    from segany.service.engine.parts import EngineParts
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,31 @@ class Parts:
     encoder: Pool
     """Loading of models, encoding of photos."""
     exporter: Pool
-    """Exports of annotation documents."""
+    """Exports of annotation documents, plots."""
+    project: EngineParts | None = None
+    """The data engine, where there is one."""
+
+    async def model_name(self, name: str | None, key: str | None = None) -> str:
+        """The model that a request means.
+
+        Args:
+            name: as the request says.
+            key: of its photo.
+
+        Raises:
+            ApiError: 404, no such model.
+        """
+        if self.project is None:
+            return self.shelf.check(name)
+        return await self.project.model_name(self, name, key)
 
 
-def parts(request: Request) -> Parts:
+async def parts(request: Request) -> Parts:
     """The app's parts, as a dependency."""
     return cast(Parts, request.app.state.parts)
 
 
-def asker(request: Request) -> Asker:
+async def asker(request: Request) -> Asker:
     """Who asks, as a dependency; the guard found it out."""
     return cast(Asker, request.state.asker)
 

@@ -39,12 +39,14 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     version: str
+    project: bool = Field(description="Whether this is a data engine's service, where people log in.")
 
 
 class ModelInfo(BaseModel):
     """A model of this service. What only its weights can tell is null until it has been loaded."""
 
     name: str
+    label: str | None = Field(None, description="What the one who made a published version calls it.")
     default: bool = Field(description="Used by requests that name none.")
     loaded: bool
     onnx: bool = Field(description="Whether its ONNX files can be had.")

@@ -24,6 +24,8 @@ class Settings:
     """Port to listen on; 0 takes a free one."""
     token: str | None = field(default=None, repr=False)
     """Password that every request for the API must bring; None only on a loopback address."""
+    accounts: bool = False
+    """People log in with names and passwords of a data engine's store; no token is used then."""
     allowed_hosts: tuple[str, ...] = ()
     """Further names that the Host header may hold, such as a reverse proxy's. Naming one demands a token."""
     allowed_origins: tuple[str, ...] = ()
@@ -90,6 +92,26 @@ class Settings:
     file_queue: int = 256
     """Pieces of such work that may wait."""
 
+    store_threads: int = 16
+    """Threads that ask the data engine's database; each holds one connection while it does."""
+    store_queue: int = 1024
+    """Questions that may wait for one of them."""
+    login_threads: int = 2
+    """Passwords checked at once; each takes 64 MiB and a processor for a moment."""
+    login_queue: int = 64
+    """Logins that may wait."""
+    login_tries: int = 10
+    """Wrong passwords that one name at one address may send at once; five times as many for the name from everywhere,
+    ten times as many for the address."""
+    login_pause_s: float = 10.0
+    """Seconds until one more is allowed; accordingly shorter for the other two."""
+    session_s: float = 12 * 3600.0
+    """How long a login lasts."""
+    model_poll_s: float = 0.5
+    """Seconds between two looks whether other weights were published."""
+    max_document_bytes: int = 32 * MIB
+    """Largest body that hands in an annotation document."""
+
     rate_per_s: float = 200.0
     """Requests per second and client address, on average; 0 is off."""
     rate_burst: int = 400
@@ -140,7 +162,9 @@ class Settings:
                 f"token must have at least {SHORTEST_TOKEN} printable characters; got {len(self.token)} of them. "
                 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
-        if self.token is None and self.needs_token:
+        if self.accounts and self.token is not None:
+            problems.append("with accounts everybody logs in; got a token as well. Leave the token out.")
+        if self.token is None and self.needs_token and not self.accounts:
             problems.append(
                 f"a service that others can reach ({', '.join([self.host, *self.allowed_hosts])}) needs a token; got "
                 "none. Set token, or listen on 127.0.0.1."

@@ -14,9 +14,9 @@ metrics_router = APIRouter()
 
 
 @router.get("/health")
-async def health() -> Health:
+async def health(parts: PartsOf) -> Health:
     """Answers when the service runs; needs no token."""
-    return Health(version=__version__)
+    return Health(version=__version__, project=parts.project is not None)
 
 
 @metrics_router.get("/metrics", include_in_schema=False)

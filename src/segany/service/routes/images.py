@@ -78,7 +78,7 @@ async def delete_image(parts: PartsOf, key: KeyInPath) -> Response:
 )
 async def get_embedding(parts: PartsOf, key: KeyInPath, model: ModelInQuery = None) -> Response:
     """What a model saw in the photo, for a decoder in the page; made on the first request."""
-    name = parts.shelf.check(model)
+    name = await parts.model_name(model, key)
     _, embedding = await parts.embeddings.get(key, name)
     features = embedding.features.cpu().numpy().astype(np.dtype("<f4"), copy=False)
     headers = {

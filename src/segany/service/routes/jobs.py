@@ -37,7 +37,7 @@ EVENTS = {
 @router.post("", status_code=202)
 async def start_job(parts: PartsOf, body: JobRequest) -> JobInfo:
     """Queue a search for everything in a photo. Jobs are done one by one, and survive a restart of the service."""
-    model = parts.shelf.check(body.model)
+    model = await parts.model_name(body.model, body.image)
     check_knobs(body.knobs, parts.settings)
     await parts.files.run(parts.images.get, body.image)
     job = await parts.files.run(

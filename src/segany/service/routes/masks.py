@@ -18,7 +18,7 @@ router = APIRouter(prefix="/images", tags=["masks"])
 @router.post("/{key}/masks", response_model=MasksAnswer)
 async def make_masks(parts: PartsOf, key: KeyInPath, body: MasksBody) -> Response:
     """Masks for prompts. Prompts of all requests that wait are decoded together; none changes another's masks."""
-    name = parts.shelf.check(body.model)
+    name = await parts.model_name(body.model, key)
     limits = parts.settings
     most = max(len(prompt.points or ()) for prompt in body.prompts)
     if len(body.prompts) > limits.max_prompts or most > limits.max_points:

@@ -19,15 +19,17 @@ FileName = Annotated[str, Path(min_length=1, max_length=100, examples=["manifest
 @router.get("")
 async def list_models(parts: PartsOf) -> list[ModelInfo]:
     """Every model that a request may name; the default one is loaded for this, the others are not."""
-    await parts.encoder.run(parts.shelf.get, parts.shelf.default)
-    return [model_info(parts, name) for name in parts.shelf.names]
+    default = await parts.model_name(None)
+    await parts.encoder.run(parts.shelf.get, default)
+    return [model_info(parts, name, default) for name in names(parts)]
 
 
 @router.get("/{name}")
 async def get_model(parts: PartsOf, name: Name) -> ModelInfo:
-    """One model, loaded when it must be."""
-    await parts.encoder.run(parts.shelf.get, parts.shelf.check(name))
-    return model_info(parts, name)
+    """One model, loaded when it must be. In a project, `current` is the version in use."""
+    wanted = await parts.model_name(name)
+    await parts.encoder.run(parts.shelf.get, wanted)
+    return model_info(parts, wanted, await parts.model_name(None))
 
 
 @router.get(
@@ -40,19 +42,26 @@ async def get_onnx_file(parts: PartsOf, name: Name, file: FileName, request: Req
 
     With `?v=` and anything behind it, for example the hash in the manifest, the answer may be kept for ever.
     """
-    path = await parts.onnx.file(parts.shelf.check(name), file)
+    path = await parts.onnx.file(await parts.model_name(name), file)
     media_type = "application/json" if path.suffix == ".json" else "application/octet-stream"
     kept = "private, max-age=31536000, immutable" if "v" in request.query_params else "no-cache"
     return FileResponse(path, media_type=media_type, headers={"Cache-Control": kept})
 
 
-def model_info(parts: Parts, name: str) -> ModelInfo:
+def names(parts: Parts) -> list[str]:
+    """Models to choose from: in a project the versions in use, then what the service was started with."""
+    used = [] if parts.project is None else parts.project.weights.names()
+    return [*used, *(name for name in parts.shelf.names if name not in used)]
+
+
+def model_info(parts: Parts, name: str, default: str) -> ModelInfo:
     """What is known of a model right now."""
     predictor = parts.shelf.held(name)
     config = predictor.config if predictor else None
     return ModelInfo(
         name=name,
-        default=name == parts.shelf.default,
+        label=None if parts.project is None else parts.project.weights.label(name),
+        default=name == default,
         loaded=predictor is not None,
         onnx=parts.onnx.is_possible,
         fingerprint=predictor.fingerprint if predictor else None,
