@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from segany.predict.automatic.candidates import Box, Candidates
 from segany.predict.automatic.config import SweepConfig, recommended_knobs
 from segany.predict.automatic.merge import clean_up, merge_crops
 from segany.predict.automatic.sweep import CropSweep, clicks_at_once
+from segany.predict.automatic.tally import MASKS, OVERLAP_OF_CROPS, note_overlap
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
 from segany.predict.upscale import Upscaler
@@ -94,6 +96,7 @@ class AutomaticMaskGenerator:
         progress: Progress | None = None,
         cancelled: CancelCheck | None = None,
         embeddings: Sequence[ImageEmbedding] | None = None,
+        tally: Counter[str] | None = None,
     ) -> list[MaskRecord]:
         """Masks of everything in a photo.
 
@@ -102,6 +105,7 @@ class AutomaticMaskGenerator:
             progress: called with (clicks done, clicks in all).
             cancelled: asked between batches.
             embeddings: from `embed`, one per crop; saves encoding.
+            tally: gains the number of candidates, of masks, and of those each filter dropped; see `tally`.
 
         Returns:
             records in the order of the last suppression; the same photo always gives the same list.
@@ -121,14 +125,22 @@ class AutomaticMaskGenerator:
         clicks = clicks_at_once(self.predictor, self.config, work)
         upscaler_of = lru_cache(maxsize=None)(Upscaler)
         total, done = sum(len(grids[layer]) for layer in layers), 0
-        found = Candidates()
+        found, counts = Candidates(), Counter() if tally is None else tally
         encoded = self._encoded(rgb, crops) if embeddings is None else iter(embeddings)
         for crop, layer in zip(crops, layers, strict=True):
             check_cancelled(cancelled)
             embedding = next(encoded)
             upscaler = upscaler_of(embedding.frame)
             sweep = CropSweep(
-                self.predictor, self.config, embedding, crop, size_hw, upscaler, work=work, cancelled=cancelled
+                self.predictor,
+                self.config,
+                embedding,
+                crop,
+                size_hw,
+                upscaler,
+                work=work,
+                cancelled=cancelled,
+                tally=counts,
             )
             points = grids[layer] * [crop[2] - crop[0], crop[3] - crop[1]]
             for start in range(0, len(points), clicks):
@@ -139,9 +151,13 @@ class AutomaticMaskGenerator:
                 if progress is not None:
                     progress(done, total)
             found.extend(sweep.finish())
+        note_overlap(counts, len(found))
         if len(crops) > 1:
-            found = merge_crops(found, self.config)
-        return clean_up(found, self.config).records()
+            before, found = len(found), merge_crops(found, self.config)
+            counts[OVERLAP_OF_CROPS] += before - len(found)
+        records = clean_up(found, self.config, counts).records()
+        counts[MASKS] += len(records)
+        return records
 
     def _grids(self) -> list[NDArray[np.float64]]:
         config = self.config

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segany.geometry.boxes import sides_near_crop_edge
 from segany.masks.runs import runs_of_columns
+from segany.predict.automatic.tally import CUT, STABILITY
 from segany.predict.upscale import Upscaler, Window
 
 Box = tuple[int, int, int, int]
@@ -59,6 +60,12 @@ class Ruler:
         photo = (0, 0, self.size_hw[1], self.size_hw[0])
         outer, inner = (sides_near_crop_edge(boxes, self.crop, photo) for boxes in (outer_xyxy, inner_xyxy))
         return np.asarray((outer & inner).any(axis=1), np.bool_)
+
+    def refuses(self, measured: Measured, lowest: float) -> str | None:
+        """The name of the filter that drops a measured mask; None when it may stay."""
+        if lowest > 0 and measured.stability < lowest:
+            return STABILITY
+        return CUT if self.cut_by_crop([measured.box]).any() else None
 
     def measure(self, low_res: Tensor, corner: tuple[int, int] = (0, 0), window: Window | None = None) -> Measured:
         """Measure one mask.

@@ -9,6 +9,7 @@ will do. The choice is that of measuring every candidate first, as long as the b
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -75,6 +76,7 @@ class Pool:
         limit: bytes of low-res logits it may hold before it settles what it has.
         cancelled: asked while masks are measured.
         waiting: in the order they came.
+        tally: gains what was dropped when its turn came, by reason.
     """
 
     ruler: Ruler
@@ -82,6 +84,7 @@ class Pool:
     limit: int
     cancelled: CancelCheck | None = None
     waiting: list[Candidate] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
     _held: int = field(default=0, init=False)
     _asked: int = field(default=0, init=False)
 
@@ -151,8 +154,8 @@ class Pool:
         self._asked += 1
         assert one.values is not None
         measured = self.ruler.measure(one.values, one.corner, one.window)
-        lowest = self.config.stability_score_thresh
-        if (lowest > 0 and measured.stability < lowest) or self.ruler.cut_by_crop([measured.box]).any():
+        if (reason := self.ruler.refuses(measured, self.config.stability_score_thresh)) is not None:
+            self.tally[reason] += 1
             return None
         return one.with_measure(measured)
 

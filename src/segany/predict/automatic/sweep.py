@@ -5,6 +5,8 @@ P clicks · M masks per click · h, w low-res grid
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from segany.predict.automatic.measure import Ruler
 from segany.predict.automatic.merge import merge_within_crop
 from segany.predict.automatic.pool import Candidate, Pool
 from segany.predict.automatic.screen import Screen
+from segany.predict.automatic.tally import CANDIDATES, CUT, PREDICTED_IOU, STABILITY
 from segany.predict.decoding import prompts_per_pass
 from segany.predict.embedding import ImageEmbedding
 from segany.predict.predictor import Predictor
@@ -44,6 +47,7 @@ class CropSweep:
         upscaler: of the embedding's frame, on the CPU.
         work: bytes for decoding and for candidates that wait.
         cancelled: asked while masks are measured.
+        tally: gains what each filter dropped.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class CropSweep:
         *,
         work: int = USUAL_WORK,
         cancelled: CancelCheck | None = None,
+        tally: Counter[str] | None = None,
     ) -> None:
         self.predictor, self.config, self.embedding, self.crop = predictor, config, embedding, crop
         self._features = embedding.features.unsqueeze(0).to(predictor.device)
@@ -64,7 +69,8 @@ class CropSweep:
         near_model = upscaler if predictor.device.type == "cpu" else Upscaler(embedding.frame, predictor.device)
         self._screen = Screen(near_model, threshold, offset, config.stability_score_thresh)
         self._ruler = Ruler(upscaler, threshold, offset, crop, size_hw)
-        self._pool = Pool(self._ruler, config, work // POOL_SHARE, cancelled)
+        self._tally = Counter() if tally is None else tally
+        self._pool = Pool(self._ruler, config, work // POOL_SHARE, cancelled, tally=self._tally)
         self._decode_bytes = work // DECODE_SHARE
         self._exact = config.exact or not self._screen.applies
         self._found = Candidates()
@@ -85,6 +91,8 @@ class CropSweep:
         quality = iou[:, 1:].cpu().numpy()
         sure = quality > self.config.pred_iou_thresh if self.config.pred_iou_thresh > 0 else np.ones_like(quality, bool)
         clicks, outputs = np.nonzero(sure)
+        self._tally[CANDIDATES] += sure.size
+        self._tally[PREDICTED_IOU] += sure.size - len(clicks)
         if not len(clicks):
             return
         chosen = low_res[torch.from_numpy(clicks).to(low_res.device), torch.from_numpy(outputs + 1).to(low_res.device)]
@@ -104,6 +112,8 @@ class CropSweep:
         hints = self._screen.hints(low_res)
         outer, inner = (np.array([getattr(hint, side) for hint in hints]).reshape(-1, 4) for side in ("outer", "inner"))
         cut = self._ruler.surely_cut(outer, inner)
+        self._tally[STABILITY] += len(low_res) - len(hints)
+        self._tally[CUT] += int(np.count_nonzero(cut))
         self._pool.add(
             [
                 Candidate.of(hint, float(quality[hint.index]), _xy(points[hint.index]), int(tokens[hint.index]))
@@ -119,7 +129,8 @@ class CropSweep:
         left, top = self.crop[:2]
         for index, logits in enumerate(low_res):
             measured = self._ruler.measure(logits)
-            if (lowest > 0 and measured.stability < lowest) or self._ruler.cut_by_crop([measured.box]).any():
+            if (reason := self._ruler.refuses(measured, lowest)) is not None:
+                self._tally[reason] += 1
                 continue
             x0, y0, x1, y1 = measured.box
             found.rles.append(measured.rle)
