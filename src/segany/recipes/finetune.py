@@ -116,14 +116,14 @@ def run(
 
         torch.manual_seed(config.seed)
         sam = loaded.model.to(group.device)
-        store = _store(config, loaded, kept, group)
+        store = feature_store(config, loaded, kept, group)
         look = _look(config, data, store)
         freeze(sam, config.trains)
         before = _before(out, look, sam, group, prepared)
         adapters = Adapters(sam, rank=config.rank, alpha=config.alpha) if config.trains == "lora" else None
         if best_so_far(out) is None:
             KeepBest(lambda moment: means(before), SCORE)(Moment(sam, 0, out, group.is_main, group.device))
-        source = _source(config, loaded, data.training, store, group, batch=config.batch, views=config.views)
+        source = batch_source(config, loaded, data.training, store, group, batch=config.batch, views=config.views)
         if isinstance(source, FeatureSource):
             source.prepare(prepared("encoding views, once") if prepared else None)
         job = Job(
@@ -166,7 +166,7 @@ def rehearse(name: str, out: Path) -> FinetuneConfig:
     return config
 
 
-def _store(config: FinetuneConfig, loaded: LoadedModel, cache: Path, group: Processes) -> FeatureStore | None:
+def feature_store(config: FinetuneConfig, loaded: LoadedModel, cache: Path, group: Processes) -> FeatureStore | None:
     """Features of the part of the encoder that holds still."""
     if not config.frozen_encoder:
         return None
@@ -210,7 +210,7 @@ def _before(
     return rows
 
 
-def _source(
+def batch_source(
     config: FinetuneConfig,
     loaded: LoadedModel,
     photos: PhotoSet,
@@ -254,7 +254,7 @@ def _sheets(
     """Pictures of held-out photos."""
     count = min(SHEET, len(data.heldout))
     batch = replace(config.batch, images=count, view=AS_IS, masks_per_image=1, masks_per_device=count)
-    source = _source(config, loaded, data.watched, store, replace(group, rank=0, world=1), batch=batch, views=1)
+    source = batch_source(config, loaded, data.watched, store, replace(group, rank=0, world=1), batch=batch, views=1)
     return [SamplePictures(source(0)[0], loaded.config.pixel_mean, loaded.config.pixel_std, name="heldout")]
 
 
