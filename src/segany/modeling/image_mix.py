@@ -110,7 +110,7 @@ def scores(rows: Tensor, side: Side, mix: Mix | None, scratch: Scratch) -> Tenso
     out = per_head(rows, side.base, scratch.take("a", side.base, *shape))
     if mix is None or side.position is None:
         return out
-    own = functional.linear(mix.weights, side.weight).unflatten(-1, rows.shape[2:])
+    own = torch.unflatten(functional.linear(mix.weights, side.weight), -1, rows.shape[2:])
     out.baddbmm_(torch.einsum("pthd,prhd->pthr", rows, own).flatten(1, 2).to(out.dtype), mix.rows)
     position = per_head(rows, side.position, scratch.take("b", side.base, *shape))
     return torch.addcmul(position, out, mix.scale.to(out.dtype).unsqueeze(1), out=out)
@@ -129,12 +129,12 @@ def gather(attention: Tensor, base: Tensor, weight: Tensor, mix: Mix | None) -> 
     prompts = len(attention)
     if mix is not None:
         attention.mul_(mix.scale.to(attention.dtype).unsqueeze(1))
-    by_head = attention.unflatten(1, (-1, heads)).flatten(0, 1).transpose(0, 1)
+    by_head = torch.unflatten(attention, 1, (-1, heads)).flatten(0, 1).transpose(0, 1)
     out = torch.bmm(by_head, base.transpose(1, 2)).transpose(0, 1).float().reshape(prompts, -1, heads, width)
     if mix is None:
         return out
-    own = functional.linear(mix.weights, weight).unflatten(-1, (heads, width))
-    pooled = torch.bmm(attention, mix.rows.transpose(1, 2)).float().unflatten(1, (-1, heads))
+    own = torch.unflatten(functional.linear(mix.weights, weight), -1, (heads, width))
+    pooled = torch.unflatten(torch.bmm(attention, mix.rows.transpose(1, 2)).float(), 1, (-1, heads))
     return out + torch.einsum("pthr,prhd->pthd", pooled, own)
 
 
@@ -155,6 +155,8 @@ def updated(
     pixels, done = attention.shape[-1], 0 if mix is None else len(mix.values)
     each = (prompts, tokens, done + 1, heads)
     rows = scratch.take(f"rows {done}", attention, *each, pixels)
+    shares: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...]
     if mix is None:
         share = torch.ones_like(update.norm).expand(prompts, -1)
         rows.copy_(attention.view(rows.shape))
@@ -164,7 +166,7 @@ def updated(
         rows[:, :, :done].copy_(mix.rows.view(prompts, tokens, done, heads, pixels))
         now = attention.view(prompts, tokens, heads, pixels)
         torch.mul(now, share.to(attention.dtype)[:, None, None], out=rows[:, :, done])
-        parts = (mix.weights.unflatten(1, (tokens, done, heads)), weights.unflatten(1, (tokens, 1, heads)))
+        parts = (mix.weights.view(prompts, tokens, done, heads, -1), weights.view(prompts, tokens, 1, heads, -1))
         weights = torch.cat(parts, dim=2).flatten(1, 3)
         shares, kept = (*mix.shares, share), (*mix.values, values)
     weights = weights - weights.mean(dim=-1, keepdim=True)
