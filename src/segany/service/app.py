@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -19,6 +19,7 @@ from segany.service.guard import Guard
 from segany.service.metrics import Metrics
 from segany.service.models import Loader, loaders_of
 from segany.service.page import add_page
+from segany.service.parts import Parts
 from segany.service.routes import export, health, images, jobs, masks, models
 from segany.service.runner import SourceOf
 from segany.service.schemas import ErrorBody, ExportRequest
@@ -79,20 +80,6 @@ def create_app(
     named = dict(loaders) if loaders is not None else loaders_of(settings)
     metrics = Metrics()
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        made = make_parts(settings, named, source_of, metrics, project)
-        app.state.parts = made
-        follow(made)
-        made.runner.start()
-        preparing = asyncio.create_task(prepare(made)) if settings.prepare else None
-        try:
-            yield
-        finally:
-            if preparing is not None:
-                preparing.cancel()
-            await asyncio.to_thread(close_parts, made)
-
     app = FastAPI(
         title="segany",
         summary="Segment anything over HTTP.",
@@ -101,7 +88,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
-        lifespan=lifespan,
+        lifespan=lifespan_of(lambda: make_parts(settings, named, source_of, metrics, project)),
         form_limits={"max_files": 1, "max_fields": 8},
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
@@ -120,6 +107,26 @@ def create_app(
         authenticate = TokenAuth(settings.token) if project is None else people_auth(settings)
     app.add_middleware(Guard, settings=settings, authenticate=authenticate, metrics=metrics)
     return app
+
+
+def lifespan_of(make: Callable[[], Parts]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Parts that live as long as their app."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        made = make()
+        app.state.parts = made
+        follow(made)
+        made.runner.start()
+        preparing = asyncio.create_task(prepare(made)) if made.settings.prepare else None
+        try:
+            yield
+        finally:
+            if preparing is not None:
+                preparing.cancel()
+            await asyncio.to_thread(close_parts, made)
+
+    return lifespan
 
 
 def add_engine(app: FastAPI) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -46,12 +47,7 @@ def make_parts(
     shutil.rmtree(folder / "passing", ignore_errors=True)
     shelf = ModelShelf(named, settings.max_loaded_models)
     job_store = JobStore(folder / "jobs", settings.max_jobs)
-    photos = None
-    if store is not None:
-        from segany.service.engine.photos import ProjectPhotos
-
-        photos = ProjectPhotos(store)
-    image_store = ImageStore(folder / "images", settings.image_store_bytes, settings.max_pixels, job_store.uses, photos)
+    image_store = ImageStore(folder / "images", settings.image_store_bytes, settings.max_pixels, job_store.uses)
     files = Pool("files", settings.file_threads, settings.file_queue)
     encoder = Pool("encoding", 1, settings.encode_queue)
     exporter = Pool("exports", 1, settings.job_queue)
@@ -59,11 +55,6 @@ def make_parts(
     cache = EmbeddingCache(folder / "embeddings", settings.embedding_store_bytes)
     memory = settings.embedding_memory_bytes
     embeddings = Embeddings(shelf, image_store, cache, memory_bytes=memory, pool=encoder, files=files, metrics=metrics)
-    engine = None
-    if store is not None and photos is not None:
-        from segany.service.engine.assembly import make_engine
-
-        engine = make_engine(store, photos, shelf, embeddings, settings, metrics)
     made = Parts(
         settings=settings,
         shelf=shelf,
@@ -84,10 +75,18 @@ def make_parts(
         files=files,
         encoder=encoder,
         exporter=exporter,
-        project=engine,
     )
     watch(made)
-    return made
+    return made if store is None else with_engine(made, store)
+
+
+def with_engine(made: Parts, store: Store) -> Parts:
+    """The same with a data engine, whose photos are found beside those that were uploaded."""
+    from segany.service.engine.assembly import make_engine
+
+    engine = make_engine(store, made.shelf, made.embeddings, made.settings, made.metrics)
+    made.images.elsewhere = engine.photos
+    return replace(made, project=engine)
 
 
 def watch(made: Parts) -> None:

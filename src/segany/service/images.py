@@ -63,24 +63,17 @@ class ImageStore:
         max_bytes: all files together.
         max_pixels: width x height, read from the header before decoding.
         is_pinned: photos that must stay.
-        elsewhere: further photos that are only read here, or None.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        max_bytes: int,
-        max_pixels: int,
-        is_pinned: Callable[[str], bool],
-        elsewhere: Elsewhere | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, max_bytes: int, max_pixels: int, is_pinned: Callable[[str], bool]) -> None:
         self._files = LruFolder(folder, max_bytes, is_pinned)
         self._max_pixels = max_pixels
-        self._elsewhere = elsewhere
+        self.elsewhere: Elsewhere | None = None
+        """Further photos, which are only read here."""
 
     def is_at_hand(self, key: str) -> bool:
         """Whether `get` answers without waiting for a database."""
-        return self._elsewhere is None or key in self._files or self._elsewhere.is_known(key)
+        return self.elsewhere is None or key in self._files or self.elsewhere.is_known(key)
 
     def add(self, upload: BinaryIO) -> StoredImage:
         """Check and keep a photo; one that is there already is not decoded again.
@@ -105,7 +98,7 @@ class ImageStore:
             height, width = read_image_of_client(part, self._max_pixels).shape[:2]
             note.update(width=width, height=height)
 
-        if self._elsewhere is not None and (found := self._elsewhere.find(key)) is not None:
+        if self.elsewhere is not None and (found := self.elsewhere.find(key)) is not None:
             return found
         if key not in self._files:
             self._files.put(key, write, note)
@@ -119,7 +112,7 @@ class ImageStore:
         """
         path, note = self._files.path(key), self._files.note(key)
         if path is None or note is None:
-            if self._elsewhere is not None and (found := self._elsewhere.find(key)) is not None:
+            if self.elsewhere is not None and (found := self.elsewhere.find(key)) is not None:
                 return found
             raise ApiError(
                 404,

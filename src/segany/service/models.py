@@ -43,6 +43,8 @@ class ModelShelf:
         self._used: dict[str, float] = {}
         self._passing: dict[str, Loader] = {}
         """Published weights: they come while the service runs."""
+        self.find: Callable[[str], Loader] | None = None
+        """Told a name that nobody offered, as of a job that outlived a restart; may wait for a database."""
 
     @property
     def names(self) -> list[str]:
@@ -62,7 +64,7 @@ class ModelShelf:
         """
         if name is None:
             return self.default
-        if name not in self._loaders and name not in self._passing:
+        if not self.is_known(name):
             raise ApiError(
                 404,
                 "model_unknown",
@@ -70,6 +72,10 @@ class ModelShelf:
                 "those.",
             )
         return name
+
+    def is_known(self, name: str) -> bool:
+        """Whether requests may name it."""
+        return name in self._loaders or name in self._passing
 
     def offer(self, name: str, loader: Loader) -> None:
         """One more model; a name that is known keeps its loader."""
@@ -113,6 +119,8 @@ class ModelShelf:
             if name in self._held:
                 self._held.move_to_end(name)
                 return self._held[name]
+        if name not in self._loading and self.find is not None:
+            self.offer(name, self.find(name))
         with self._loading[name]:
             if (predictor := self.held(name)) is not None:
                 return predictor

@@ -32,12 +32,7 @@ READ_BY_HAND = (SubmitBody, ReviewBody)
 
 
 def make_engine(
-    store: Store,
-    photos: ProjectPhotos,
-    shelf: ModelShelf,
-    embeddings: Embeddings,
-    settings: Settings,
-    metrics: Metrics,
+    store: Store, shelf: ModelShelf, embeddings: Embeddings, settings: Settings, metrics: Metrics
 ) -> EngineParts:
     """Everything behind the data engine's routes; its weights are not followed yet."""
 
@@ -51,7 +46,7 @@ def make_engine(
         pool=pool,
         logins=Pool("logins", settings.login_threads, settings.login_queue),
         tries=LoginTries(settings.login_tries, settings.login_pause_s),
-        photos=photos,
+        photos=ProjectPhotos(store),
         weights=Weights(store, shelf, load=load, poll_s=settings.model_poll_s, gone=embeddings.forget_model),
     )
 

@@ -93,9 +93,10 @@ class EngineParts:
                 photo = self.photos.look_up(key) if known else await self.ask(self.photos.look_up, key)
             version = self.weights.current(photo.project if photo else None)
             return parts.shelf.default if version is None else name_of(version)
-        if (match := NAME.fullmatch(name)) is not None and name not in parts.shelf.names:
-            return self.weights.offer(await self.ask(self.store.model, int(match[1])))
-        return parts.shelf.check(name)
+        if name in parts.shelf.names or NAME.fullmatch(name) is None or parts.shelf.is_known(name):
+            return parts.shelf.check(name)
+        parts.shelf.offer(name, await self.ask(self.weights.loader_of, name))
+        return name
 
 
 def engine_of(parts: Any) -> EngineParts:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from segany.core.errors import SeganyError
+from segany.core.errors import NotFoundError, SeganyError
 from segany.predict.predictor import Predictor
 from segany.service.models import Loader, ModelShelf
 
@@ -68,12 +68,11 @@ class Weights:
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="segany-weights", daemon=True)
+        shelf.find = self.loader_of
 
     def start(self) -> None:
         """Look once, loading nothing, then begin to follow."""
         self._current = self._store.current_models()
-        for version in self._current.values():
-            self.offer(version)
         self._thread.start()
 
     def stop(self) -> None:
@@ -105,12 +104,17 @@ class Weights:
         """What the one who made a version in use calls it."""
         return next((version.name for version in self.in_use() if name_of(version) == name), None)
 
-    def offer(self, version: ModelVersion) -> str:
-        """Let requests name a version; its name."""
-        path = self._store.model_path(version)
-        loader: Loader = lambda: self._load(path)  # noqa: E731
-        self._shelf.offer(name_of(version), loader)
-        return name_of(version)
+    def loader_of(self, name: str) -> Loader:
+        """What loads a version.
+
+        Raises:
+            NotFoundError: there is no such version.
+        """
+        match = NAME.fullmatch(name)
+        if match is None:
+            raise NotFoundError(f"a model must be one of the service or of its project; there is no {name}.")
+        path = self._store.model_path(self._store.model(int(match[1])))
+        return lambda: self._load(path)
 
     def look(self) -> None:
         """Take what was published since; what cannot be loaded is not taken.
@@ -136,7 +140,7 @@ class Weights:
 
     def _is_loaded(self, version: ModelVersion) -> bool:
         try:
-            self._shelf.get(self.offer(version))
+            self._shelf.get(name_of(version))
             self._tried.pop(version.id, None)
             return True
         except Exception as error:
