@@ -176,6 +176,12 @@ export function readDocument(value: unknown, now: string): AnnotationDocument {
   return { ...(document as unknown as AnnotationDocument), image, annotations };
 }
 
+/** Whether a detector found the mask and nobody has worked on it since. */
+export function isFoundByModel({ interaction }: Annotation): boolean {
+  const { prompts } = interaction;
+  return prompts.length > 0 && prompts.every((prompt) => prompt.kind === "detector");
+}
+
 /** What a person calls the mask. */
 export function nameOf(annotation: Annotation): string {
   return annotation.label ?? `Mask ${annotation.id}`;

@@ -43,13 +43,19 @@ export type CommandName =
   | "cursorRight"
   | "cursorForeground"
   | "cursorBackground"
-  | "cursorBox";
+  | "cursorBox"
+  | "submit"
+  | "skip"
+  | "guideline"
+  | "approve"
+  | "sendBack"
+  | "withhold";
 
 export interface Shortcut {
   /** As in `KeyboardEvent.key`, lower case for letters; with "mod+" for Control or Command and "shift+". */
   readonly keys: readonly string[];
   readonly label: string;
-  readonly group: "Point" | "Choose" | "Tools" | "Masks" | "View" | "Page";
+  readonly group: "Point" | "Choose" | "Tools" | "Masks" | "View" | "Page" | "Project";
 }
 
 export const SHORTCUTS: Readonly<Record<CommandName, Shortcut>> = {
@@ -103,6 +109,12 @@ export const SHORTCUTS: Readonly<Record<CommandName, Shortcut>> = {
   redo: { keys: ["mod+shift+z", "mod+y"], label: "Redo", group: "Page" },
   open: { keys: ["mod+o"], label: "Open photos", group: "Page" },
   export: { keys: ["mod+e"], label: "Export", group: "Page" },
+  submit: { keys: ["mod+enter"], label: "Hand in, and take the next image", group: "Project" },
+  skip: { keys: ["q"], label: "Skip the image, with a reason", group: "Project" },
+  guideline: { keys: ["g"], label: "Guideline, shown or folded", group: "Project" },
+  approve: { keys: ["y"], label: "Accept what is reviewed, or clear the photo", group: "Project" },
+  sendBack: { keys: ["r"], label: "Send back, with a reason", group: "Project" },
+  withhold: { keys: ["w"], label: "Withhold the photo from releases", group: "Project" },
   help: { keys: ["?"], label: "This sheet", group: "Page" },
 };
 

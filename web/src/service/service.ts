@@ -1,7 +1,7 @@
 // The service behind the page, when there is one: photos, embeddings, masks, jobs, exports. Types come from its OpenAPI
 // description (npm run api).
 
-import createClient, { type Client } from "openapi-fetch";
+import createClient, { type Client, type Middleware } from "openapi-fetch";
 import type { AnnotationDocument } from "../core/document";
 import type { Size } from "../core/frames";
 import { type Prompt, tokensToShow } from "../core/prompt";
@@ -21,16 +21,36 @@ export class ServiceError extends Error {
   constructor(
     message: string,
     readonly status: number,
+    readonly code = "",
   ) {
     super(message);
   }
 }
 
-function checked<T>(answer: { data?: T; error?: unknown; response: Response }): T {
+/** Proof that a write comes from this page, for people who logged in; null without a login. */
+let csrf: string | null = null;
+
+export function setCsrf(value: string | null): void {
+  csrf = value;
+}
+
+export function csrfNow(): string | null {
+  return csrf;
+}
+
+/** Writes carry the proof. */
+export const proving: Middleware = {
+  onRequest({ request }) {
+    if (csrf !== null && request.method !== "GET") request.headers.set("X-Segany-CSRF", csrf);
+    return request;
+  },
+};
+
+export function checked<T>(answer: { data?: T; error?: unknown; response: Response }): T {
   if (answer.response.ok && answer.data !== undefined) return answer.data;
   const problem = answer.error as Partial<Problem> | undefined;
   const message = problem?.error?.message ?? `the service answered ${answer.response.status}. Try again.`;
-  throw new ServiceError(message, answer.response.status);
+  throw new ServiceError(message, answer.response.status, problem?.error?.code);
 }
 
 function base64Of(values: Float32Array): string {
@@ -58,8 +78,13 @@ export class Service {
   private readonly client: Client<paths>;
   private readonly uploaded = new Set<string>();
 
-  private constructor(readonly root: URL) {
+  private constructor(
+    readonly root: URL,
+    /** Whether people log in and work on projects here. */
+    readonly hasProjects: boolean,
+  ) {
     this.client = createClient<paths>({ baseUrl: root.href.replace(/\/$/, "") });
+    this.client.use(proving);
   }
 
   /** The service this page came from; null when it came from a plain file server. */
@@ -72,8 +97,8 @@ export class Service {
         headers: { Accept: "application/json" },
       });
       if (!response.ok || !response.headers.get("content-type")?.includes("json")) return null;
-      const health = (await response.json()) as { status?: string };
-      return health.status === "ok" ? new Service(root) : null;
+      const health = (await response.json()) as { status?: string; project?: boolean };
+      return health.status === "ok" ? new Service(root, health.project === true) : null;
     } catch {
       return null;
     }
@@ -97,6 +122,11 @@ export class Service {
   /** Folder of a model's ONNX files. */
   modelFolder(name: string): string {
     return new URL(`api/v1/models/${encodeURIComponent(name)}/onnx/`, this.root).href;
+  }
+
+  /** The service has this photo without being sent it. */
+  knows(key: string): void {
+    this.uploaded.add(key);
   }
 
   async upload(key: string, photo: Blob): Promise<void> {

@@ -6,7 +6,7 @@ import type { Size } from "../core/frames";
 import type { Prompt } from "../core/prompt";
 import { type FoundMask, REFERENCE_KNOBS, type SweepKnobs } from "../core/sweep";
 import type { Answer } from "../core/work";
-import { Service, type ServiceModel } from "../service/service";
+import type { Service, ServiceModel } from "../service/service";
 import { WorkerClient } from "../worker/client";
 import {
   type Backend,
@@ -58,8 +58,7 @@ export interface Offer {
 const pageFolder = (model: string) => new URL(`models/${encodeURIComponent(model)}/`, document.baseURI).href;
 
 /** What this page can work with: the service's models, or those beside the page. */
-export async function findOffer(): Promise<Offer> {
-  const service = await Service.find(document.baseURI);
+export async function findOffer(service: Service | null): Promise<Offer> {
   if (service === null) {
     const name = new URLSearchParams(location.search).get("model") ?? "tiny";
     return { service: null, models: [name], standard: name, serviceModels: [] };

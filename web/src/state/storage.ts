@@ -6,6 +6,7 @@ import type { AnnotationDocument } from "../core/document";
 import type { PromptEvent } from "../core/prompt";
 import type { FoundMask } from "../core/sweep";
 import { newWork, shownIndex, type Turn, type Work } from "../core/work";
+import type { Assignment } from "../service/team";
 
 export interface StoredPhoto {
   /** SHA-256 of the file, hex. */
@@ -37,7 +38,19 @@ interface StoredWork {
   readonly found: readonly FoundMask[] | null;
 }
 
+/** A task of a project that is open here, or that was lost while it was. */
+export interface StoredTask {
+  /** Of the work too. */
+  readonly key: string;
+  readonly person: number;
+  readonly project: number;
+  readonly mode: "annotate" | "review";
+  readonly assignment: Assignment;
+  readonly state: "open" | "lost";
+}
+
 interface Schema extends DBSchema {
+  tasks: { key: string; value: StoredTask };
   photos: { key: string; value: StoredPhoto };
   works: { key: string; value: StoredWork };
 }
@@ -87,10 +100,13 @@ export class Storage {
   private constructor(private readonly database: IDBPDatabase<Schema>) {}
 
   static async open(name = "segany"): Promise<Storage> {
-    const database = await openDB<Schema>(name, 1, {
-      upgrade(fresh) {
-        fresh.createObjectStore("photos", { keyPath: "key" });
-        fresh.createObjectStore("works", { keyPath: "key" });
+    const database = await openDB<Schema>(name, 2, {
+      upgrade(fresh, before) {
+        if (before < 1) {
+          fresh.createObjectStore("photos", { keyPath: "key" });
+          fresh.createObjectStore("works", { keyPath: "key" });
+        }
+        fresh.createObjectStore("tasks", { keyPath: "key" });
       },
     });
     return new Storage(database);
@@ -112,6 +128,20 @@ export class Storage {
 
   async documents(): Promise<AnnotationDocument[]> {
     return (await this.database.getAll("works")).map((work) => work.document);
+  }
+
+  /** Tasks of a person, the newest last. */
+  async tasks(person: number): Promise<StoredTask[]> {
+    return (await this.database.getAll("tasks")).filter((task) => task.person === person);
+  }
+
+  async keepTask(task: StoredTask): Promise<void> {
+    await this.database.put("tasks", task);
+  }
+
+  async removeTask(key: string): Promise<void> {
+    await this.remove(key);
+    await this.database.delete("tasks", key);
   }
 
   async remove(key: string): Promise<void> {

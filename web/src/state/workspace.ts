@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { type AnnotationDocument, FORMAT, readDocument } from "../core/document";
 import { imported, newWork, type Work } from "../core/work";
-import { Service, ServiceError } from "../service/service";
+import { type Service, ServiceError } from "../service/service";
 import { Annotator } from "./annotator";
 import { Engine, findOffer, type Offer } from "./engine";
 import { announce, note, sayError } from "./messages";
@@ -45,10 +45,13 @@ export class Workspace {
   readonly status = signal<EngineStatus>({ kind: "starting" });
   private opening = 0;
 
-  private constructor(readonly storage: Storage) {}
+  private constructor(
+    readonly storage: Storage,
+    private readonly service: Service | null,
+  ) {}
 
-  static async start(): Promise<Workspace> {
-    const workspace = new Workspace(await Storage.open());
+  static async start(service: Service | null): Promise<Workspace> {
+    const workspace = new Workspace(await Storage.open(), service);
     void workspace.startEngine();
     await workspace.load();
     return workspace;
@@ -71,7 +74,7 @@ export class Workspace {
     this.engine.value?.close();
     this.engine.value = null;
     try {
-      const offer = await findOffer();
+      const offer = await findOffer(this.service);
       this.offer.value = offer;
       const model = offer.models.includes(chosenModel.value) ? chosenModel.value : offer.standard;
       this.engine.value = await Engine.start(offer, { model, encode: encodePlace.value });
@@ -88,7 +91,7 @@ export class Workspace {
 
   /** Try again with the token a person typed. */
   async useToken(token: string): Promise<void> {
-    (await Service.find(document.baseURI))?.setToken(token);
+    this.service?.setToken(token);
     await this.startEngine();
   }
 

@@ -1,5 +1,6 @@
 // One photo with its tools, stage, dock and list; the same on every screen that annotates.
 
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { Annotator } from "../state/annotator";
 import type { Picture } from "../state/photos";
@@ -15,9 +16,15 @@ interface Props {
   readonly picture: Picture;
   readonly stage: StageState;
   readonly target: Target;
+  /** Over the stage's upper edge. */
+  readonly notice?: ComponentChildren;
+  /** Above the list of masks. */
+  readonly above?: ComponentChildren;
+  /** Below the photo, beside what can be done there. */
+  readonly beside?: ComponentChildren;
 }
 
-export function AnnotatorView({ annotator, picture, stage, target }: Props) {
+export function AnnotatorView({ annotator, picture, stage, target, notice, above, beside }: Props) {
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   return (
     <div class={`annotator${isDrawerOpen ? " drawer-open" : ""}`}>
@@ -25,7 +32,8 @@ export function AnnotatorView({ annotator, picture, stage, target }: Props) {
       <main class="middle">
         <Stage annotator={annotator} picture={picture} stage={stage} />
         {annotator.work.value.found === null && <BrushSize />}
-        <Dock annotator={annotator} picture={picture} />
+        {notice && <div class="notice-holder">{notice}</div>}
+        <Dock annotator={annotator} picture={picture} beside={beside} />
         {annotator.isPreparing.value && (
           <div class="preparing" role="progressbar" aria-label="Looking at the photo" />
         )}
@@ -34,7 +42,7 @@ export function AnnotatorView({ annotator, picture, stage, target }: Props) {
           onClick={() => setDrawerOpen(!isDrawerOpen)}
         />
       </main>
-      <MaskList annotator={annotator} />
+      <MaskList annotator={annotator} above={above} />
     </div>
   );
 }

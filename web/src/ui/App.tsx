@@ -62,18 +62,26 @@ export function App({ workspace }: { workspace: Workspace }) {
   const isOver = useIncoming(workspace);
   const open = workspace.open.value;
   const stage = useMemo(() => (open ? new StageState(open.annotator.photo) : null), [open]);
+  const chooseFiles = () => chooser.current?.click();
   const target: Target = {
-    workspace,
+    engine: workspace.engine,
     annotator: open?.annotator ?? null,
     stage,
-    chooseFiles: () => chooser.current?.click(),
+    own: {
+      open: chooseFiles,
+      export: () => {
+        if (workspace.photos.value.length > 0) dialog.value = "export";
+      },
+      nextPhoto: () => workspace.step(1),
+      previousPhoto: () => workspace.step(-1),
+    },
   };
   const latest = useRef(target);
   latest.current = target;
   useEffect(() => listenToKeys(() => latest.current), []);
   return (
     <div class="app" data-ready={workspace.status.value.kind}>
-      <TopBar target={target} />
+      <TopBar workspace={workspace} target={target} />
       {open && stage ? (
         <AnnotatorView
           key={open.annotator.photo.key}
@@ -84,13 +92,9 @@ export function App({ workspace }: { workspace: Workspace }) {
         />
       ) : (
         workspace.isLoaded.value &&
-        workspace.photos.value.length === 0 && (
-          <Welcome workspace={workspace} chooseFiles={target.chooseFiles} />
-        )
+        workspace.photos.value.length === 0 && <Welcome workspace={workspace} chooseFiles={chooseFiles} />
       )}
-      {workspace.photos.value.length > 0 && (
-        <FilmStrip workspace={workspace} chooseFiles={target.chooseFiles} />
-      )}
+      {workspace.photos.value.length > 0 && <FilmStrip workspace={workspace} chooseFiles={chooseFiles} />}
       <input
         ref={chooser}
         type="file"

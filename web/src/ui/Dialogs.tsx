@@ -17,7 +17,7 @@ interface SheetProps {
   readonly children: ComponentChildren;
 }
 
-function Sheet({ title, name, onClose, children }: SheetProps) {
+export function Sheet({ title, name, onClose, children }: SheetProps) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     element.current?.showModal();
@@ -58,12 +58,14 @@ const close = () => {
 };
 
 export function Dialogs({ workspace }: { workspace: Workspace }) {
-  if (dialog.value === "help") return <Help />;
+  if (dialog.value === "help") return <Help isTeam={false} />;
   if (dialog.value === "export") return <Export workspace={workspace} />;
   return null;
 }
 
 const GROUPS: readonly Shortcut["group"][] = ["Point", "Choose", "Tools", "Masks", "View", "Page"];
+/** Keys that only the page's own photos have. */
+const ALONE = /^(open|export|nextPhoto|previousPhoto)$/;
 const MOUSE: readonly (readonly [string, string])[] = [
   ["Click", "This belongs to the thing"],
   ["Right-click", "This does not (a long press on a touch screen)"],
@@ -72,8 +74,11 @@ const MOUSE: readonly (readonly [string, string])[] = [
   ["Space + drag", "Move the photo (or the middle button)"],
 ];
 
-function Help() {
-  const entries = Object.entries(SHORTCUTS).filter(([name]) => !/^cursor(Down|Left|Right)$/.test(name));
+export function Help({ isTeam }: { isTeam: boolean }) {
+  const entries = Object.entries(SHORTCUTS).filter(
+    ([name]) => !/^cursor(Down|Left|Right)$/.test(name) && !(isTeam && ALONE.test(name)),
+  );
+  const groups = isTeam ? ([...GROUPS, "Project"] as const) : GROUPS;
   return (
     <Sheet title="Keys and pointer" name="help" onClose={close}>
       <div class="help">
@@ -88,7 +93,7 @@ function Help() {
             ))}
           </dl>
         </section>
-        {GROUPS.map((group) => (
+        {groups.map((group) => (
           <section key={group}>
             <h3>{group}</h3>
             <dl>

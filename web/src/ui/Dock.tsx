@@ -1,5 +1,6 @@
 // Below the photo, over the stage: what can be done right now. Candidates, brush size, progress, found masks.
 
+import type { ComponentChildren } from "preact";
 import { extent } from "../core/bitmap";
 import type { Box } from "../core/frames";
 import { SHORTCUTS } from "../core/shortcuts";
@@ -14,6 +15,7 @@ import { Thumb } from "./Thumb";
 interface Props {
   readonly annotator: Annotator;
   readonly picture: Picture;
+  readonly beside?: ComponentChildren;
 }
 
 export function Dock(props: Props) {
@@ -27,7 +29,10 @@ export function Dock(props: Props) {
       ) : found ? (
         <Found annotator={annotator} count={found.length} />
       ) : draft ? (
-        <Making {...props} />
+        <>
+          {props.beside}
+          <Making {...props} />
+        </>
       ) : (
         isBrush || <Hint annotator={annotator} />
       )}

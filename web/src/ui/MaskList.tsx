@@ -1,7 +1,8 @@
 // The accepted masks: select, name, recolour, hide, work on again, delete.
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { type Annotation, nameOf } from "../core/document";
+import { type Annotation, isFoundByModel, nameOf } from "../core/document";
 import { colourOf, isHidden } from "../core/work";
 import type { Annotator } from "../state/annotator";
 import { Button } from "./Button";
@@ -9,11 +10,18 @@ import { renaming, toggleAll } from "./commands";
 import { percent } from "./Dock";
 import { Icon } from "./icons";
 
-export function MaskList({ annotator }: { annotator: Annotator }) {
+interface Props {
+  readonly annotator: Annotator;
+  /** What stands above the list. */
+  readonly above?: ComponentChildren;
+}
+
+export function MaskList({ annotator, above }: Props) {
   const { annotations } = annotator.work.value.document;
   const allHidden = annotations.length > 0 && annotations.every(isHidden);
   return (
     <aside class="panel" aria-label="Masks">
+      {above}
       <div class="panel-head">
         <h2>
           Masks <span class="count">{annotations.length}</span>
@@ -86,7 +94,11 @@ function Row({ annotator, one }: { annotator: Annotator; one: Annotation }) {
         >
           <span class="mask-title">{name}</span>
           <span class="mask-facts">
-            {one.area.toLocaleString("en")} px
+            {isFoundByModel(one) ? (
+              <span class="badge badge-model">found by the model</span>
+            ) : (
+              `${one.area.toLocaleString("en")} px`
+            )}
             {one.source === "manual"
               ? " · by hand"
               : one.source === "imported"

@@ -37,7 +37,7 @@ export function ToolRail({ annotator, target }: { annotator: Annotator; target: 
         label="Find everything"
         command="everything"
         tip="right"
-        isDisabled={target.workspace.engine.value === null || annotator.sweep.value !== null}
+        isDisabled={target.engine.value === null || annotator.sweep.value !== null}
         onClick={() => run("everything", target)}
         testId="everything"
       />

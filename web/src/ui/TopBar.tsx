@@ -2,13 +2,14 @@
 
 import { isDark, theme } from "../state/preferences";
 import type { StageState } from "../state/stage";
+import type { Workspace } from "../state/workspace";
 import { Button } from "./Button";
 import { run, type Target } from "./commands";
 import { Icon } from "./icons";
 import { ModelMenu } from "./ModelMenu";
 
-export function TopBar({ target }: { target: Target }) {
-  const { workspace, annotator, stage } = target;
+export function TopBar({ workspace, target }: { workspace: Workspace; target: Target }) {
+  const { annotator } = target;
   return (
     <header class="topbar">
       <div class="topbar-group">
@@ -25,38 +26,10 @@ export function TopBar({ target }: { target: Target }) {
           </span>
         )}
       </div>
-      <div class="topbar-group">
-        {annotator && (
-          <>
-            <Button
-              icon="undo"
-              label="Undo"
-              command="undo"
-              onClick={() => annotator.undo()}
-              isDisabled={annotator.history.value.past.length === 0}
-            />
-            <Button
-              icon="redo"
-              label="Redo"
-              command="redo"
-              onClick={() => annotator.redo()}
-              isDisabled={annotator.history.value.future.length === 0}
-            />
-          </>
-        )}
-        {stage && <Zoom stage={stage} target={target} />}
-      </div>
+      <Steps target={target} />
       <div class="topbar-group topbar-end">
         <ModelMenu workspace={workspace} />
-        <Button
-          icon={isDark() ? "sun" : "moon"}
-          label={isDark() ? "Light theme" : "Dark theme"}
-          command="theme"
-          onClick={() => {
-            theme.value = isDark() ? "light" : "dark";
-          }}
-        />
-        <Button icon="help" label="Keys and help" command="help" onClick={() => run("help", target)} />
+        <ThemeAndHelp target={target} />
         {annotator && (
           <Button
             icon="export"
@@ -70,6 +43,50 @@ export function TopBar({ target }: { target: Target }) {
         )}
       </div>
     </header>
+  );
+}
+
+/** Undo, redo, zoom: the middle of the bar on every screen that annotates. */
+export function Steps({ target }: { target: Target }) {
+  const { annotator, stage } = target;
+  return (
+    <div class="topbar-group">
+      {annotator && (
+        <>
+          <Button
+            icon="undo"
+            label="Undo"
+            command="undo"
+            onClick={() => annotator.undo()}
+            isDisabled={annotator.history.value.past.length === 0}
+          />
+          <Button
+            icon="redo"
+            label="Redo"
+            command="redo"
+            onClick={() => annotator.redo()}
+            isDisabled={annotator.history.value.future.length === 0}
+          />
+        </>
+      )}
+      {stage && <Zoom stage={stage} target={target} />}
+    </div>
+  );
+}
+
+export function ThemeAndHelp({ target }: { target: Target }) {
+  return (
+    <>
+      <Button
+        icon={isDark() ? "sun" : "moon"}
+        label={isDark() ? "Light theme" : "Dark theme"}
+        command="theme"
+        onClick={() => {
+          theme.value = isDark() ? "light" : "dark";
+        }}
+      />
+      <Button icon="help" label="Keys and help" command="help" onClick={() => run("help", target)} />
+    </>
   );
 }
 

@@ -1,13 +1,13 @@
 // What every key and menu entry does, for whatever is open.
 
-import { signal } from "@preact/signals";
+import { type ReadonlySignal, signal } from "@preact/signals";
 import { type CommandName, commandOf } from "../core/shortcuts";
 import { isHidden } from "../core/work";
 import type { Annotator } from "../state/annotator";
+import type { Engine } from "../state/engine";
 import { note } from "../state/messages";
 import { brushRadius, density, isDark, isPreviewing, theme, tool } from "../state/preferences";
 import type { StageState } from "../state/stage";
-import type { Workspace } from "../state/workspace";
 import { moveCrosshair } from "./stage/Stage";
 
 export type Dialog = "help" | "export" | null;
@@ -16,10 +16,11 @@ export const dialog = signal<Dialog>(null);
 export const renaming = signal<number | null>(null);
 
 export interface Target {
-  readonly workspace: Workspace;
+  readonly engine: ReadonlySignal<Engine | null>;
   readonly annotator: Annotator | null;
   readonly stage: StageState | null;
-  readonly chooseFiles: () => void;
+  /** What the screen itself does, beyond the open photo. */
+  readonly own: Partial<Record<CommandName, () => unknown>>;
 }
 
 const RADIUS = { least: 2, most: 200 };
@@ -72,25 +73,17 @@ function cancel(annotator: Annotator): void {
 
 /** Do a command; false when there is nothing it could apply to. */
 export function run(name: CommandName, target: Target, fine = false): boolean {
-  const { workspace } = target;
+  const own = target.own[name];
+  if (own !== undefined) {
+    own();
+    return true;
+  }
   switch (name) {
-    case "open":
-      target.chooseFiles();
-      return true;
     case "help":
       dialog.value = dialog.value === "help" ? null : "help";
       return true;
     case "theme":
       theme.value = isDark() ? "light" : "dark";
-      return true;
-    case "export":
-      if (workspace.photos.value.length > 0) dialog.value = "export";
-      return true;
-    case "nextPhoto":
-      workspace.step(1);
-      return true;
-    case "previousPhoto":
-      workspace.step(-1);
       return true;
     default:
       return target.annotator !== null && target.stage !== null

@@ -3,6 +3,7 @@
 import { effect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { distinctColour } from "../../core/colours";
+import { isFoundByModel } from "../../core/document";
 import type { Point } from "../../core/frames";
 import { type Gesture, IDLE, moved, pressed, released } from "../../core/gesture";
 import { boxOf } from "../../core/prompt";
@@ -29,12 +30,14 @@ function shownMasks(annotator: Annotator): ShownMask[] {
       mask: maskOf(one.segmentation),
       colour: colourOf(one),
       isStrong: one.id === selected && draft === null && found === null,
+      isDashed: isFoundByModel(one),
     }));
   const pointed = annotator.pointed.value;
   const offered = (found ?? []).map((one, i) => ({
     mask: maskOf(one.segmentation),
     colour: distinctColour(i + document.annotations.length),
     isStrong: i === pointed,
+    isDashed: false,
   }));
   // Large ones below, so that small ones stay visible; the strong one on top of all.
   offered.sort((a, b) => Number(a.isStrong) - Number(b.isStrong) || b.mask.data.length - a.mask.data.length);

@@ -13,6 +13,8 @@ export interface ShownMask {
   readonly mask: Bitmap;
   readonly colour: string;
   readonly isStrong: boolean;
+  /** Found by a model, checked by nobody yet: drawn with a dashed line. */
+  readonly isDashed: boolean;
 }
 
 export interface Scene {
@@ -79,7 +81,9 @@ export class Renderer {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.overCanvas.width, this.overCanvas.height);
     for (const shown of scene.masks) {
-      this.drawMask(shown.mask, view, shown.colour, shown.isStrong ? 0.5 : 0.32, shown.isStrong ? 2 : 1.25);
+      const { mask, colour, isStrong, isDashed } = shown;
+      const fill = (isStrong ? 0.5 : 0.32) * (isDashed ? 0.6 : 1);
+      this.drawMask(mask, view, colour, fill, isStrong ? 2 : isDashed ? 1.75 : 1.25, isDashed);
     }
     if (scene.preview) this.drawPreview(scene.preview, view);
     if (scene.draft) this.drawDraft(scene.draft, view, size);
@@ -96,7 +100,14 @@ export class Renderer {
     context.setTransform(zoom * scaleX, 0, 0, zoom * scaleY, view.x * this.ratio, view.y * this.ratio);
   }
 
-  private drawMask(mask: Bitmap, view: View, colour: string, fill: number, line: number): void {
+  private drawMask(
+    mask: Bitmap,
+    view: View,
+    colour: string,
+    fill: number,
+    line: number,
+    isDashed = false,
+  ): void {
     if (mask.data.length === 0) return;
     const context = this.over;
     const path = pathOf(mask, view.zoom * this.ratio);
@@ -104,7 +115,12 @@ export class Renderer {
     context.fillStyle = withAlpha(colour, fill);
     context.fill(path, "evenodd");
     context.lineJoin = "round";
-    if (line >= 2) {
+    if (isDashed) {
+      context.lineWidth = (line + 1) / view.zoom;
+      context.strokeStyle = "rgba(0, 0, 0, 0.65)";
+      context.stroke(path);
+      context.setLineDash([7 / view.zoom, 5 / view.zoom]);
+    } else if (line >= 2) {
       context.lineWidth = (line + 2) / view.zoom;
       context.strokeStyle = "rgba(255, 255, 255, 0.85)";
       context.stroke(path);
@@ -112,6 +128,7 @@ export class Renderer {
     context.lineWidth = line / view.zoom;
     context.strokeStyle = colour;
     context.stroke(path);
+    context.setLineDash([]);
   }
 
   private drawPreview(preview: NonNullable<Scene["preview"]>, view: View): void {
