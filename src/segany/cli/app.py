@@ -13,6 +13,8 @@ from segany.cli.benchmark import benchmark
 from segany.cli.dataset import dataset
 from segany.cli.demo import demo
 from segany.cli.doctor import doctor
+from segany.cli.engine import engine
+from segany.cli.engine_loop import add_loop
 from segany.cli.evaluate import evaluate
 from segany.cli.everything import everything
 from segany.cli.export import export
@@ -43,6 +45,8 @@ app.command(export)
 app.command(doctor)
 app.command(train)
 app.command(serve)
+add_loop(engine)
+app.command(engine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ def promptable(
         cache=cache,
         max_steps=max_steps,
         device=device,
-        told=_Teller().tell,
+        told=Teller().tell,
     )
     if not _is_main():
         return 0
@@ -116,7 +116,7 @@ def finetune(
     _prepare(max_steps, threads)
     from segany.recipes.finetune import run
 
-    with _Stages() as stages:
+    with Stages() as stages:
         result = run(
             training,
             output,
@@ -126,7 +126,7 @@ def finetune(
             cache=cache,
             max_steps=max_steps,
             device=device,
-            told=_Teller().tell,
+            told=Teller().tell,
             prepared=stages.begin,
         )
     if not _is_main():
@@ -173,9 +173,7 @@ def mae(
     _prepare(max_steps, threads)
     from segany.recipes.pretrain_mae import run
 
-    result = run(
-        training, output, data=data or (), cache=cache, max_steps=max_steps, device=device, told=_Teller().tell
-    )
+    result = run(training, output, data=data or (), cache=cache, max_steps=max_steps, device=device, told=Teller().tell)
     if not _is_main():
         return 0
     for name, value in result.numbers.items():
@@ -228,7 +226,7 @@ def distill(
     _prepare(max_steps, threads)
     from segany.recipes.distill import run
 
-    with _Stages() as stages:
+    with Stages() as stages:
         result = run(
             training,
             output,
@@ -238,7 +236,7 @@ def distill(
             cache=cache,
             max_steps=max_steps,
             device=device,
-            told=_Teller().tell,
+            told=Teller().tell,
             prepared=stages.begin,
         )
     if not _is_main():
@@ -249,13 +247,13 @@ def distill(
     return 0
 
 
-class _Stages:
+class Stages:
     """Preparations one after the other, each with its own bar."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
 
-    def __enter__(self) -> _Stages:
+    def __enter__(self) -> Stages:
         return self
 
     def begin(self, title: str) -> Progress:
@@ -312,7 +310,7 @@ def _prepare(max_steps: int | None, threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-class _Teller:
+class Teller:
     """How far a training is: one line that changes on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:

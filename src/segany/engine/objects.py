@@ -244,6 +244,6 @@ def load_detector(path: Path, predictor: Predictor) -> ObjectDetector:
     if told.get("format") != FORMAT:
         raise CheckpointError(f"expected a detector ({FORMAT}) at {path}; it is something else. Train it again.")
     config, about = ObjectConfig(**json.loads(told["config"])), json.loads(told["about"])
-    scorer = ObjectScorer(len(tensors["mean"]), config.width)
+    scorer = ObjectScorer(len(tensors["mean"]), SHAPE_FEATURES, config.width)
     scorer.load_state_dict(tensors)
     return ObjectDetector(predictor, scorer, config, about["fingerprint"])

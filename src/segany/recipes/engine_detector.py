@@ -19,6 +19,7 @@ from segany.core.progress import CancelCheck, Progress, check_cancelled
 from segany.data.sample import SampleSource
 from segany.engine.moving import document_of
 from segany.engine.objects import (
+    SHAPE_FEATURES,
     ObjectConfig,
     ObjectDetector,
     Proposals,
@@ -44,9 +45,9 @@ class DetectorTraining:
     """How proposals are made."""
     same: float = 0.6
     """IoU with a mask that people made from which a proposal is an object, in (0, 1]."""
-    precision: float = 0.7
+    precision: float = 0.6
     """The threshold is the lowest at which this share of what is found is right, in (0, 1]."""
-    steps: int = 300
+    steps: int = 200
     """Of the optimiser, each over all proposals. 1 or more."""
     rate: float = 3e-3
     """Learning rate. Above 0."""
@@ -131,12 +132,12 @@ def train_scorer(lessons: Sequence[Lesson], config: DetectorTraining, channels: 
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        scorer = ObjectScorer(feature_count(channels), config.objects.width)
+        scorer = ObjectScorer(feature_count(channels), SHAPE_FEATURES, config.objects.width)
         scorer.standardise(features)
         scorer.train()
         optimizer = torch.optim.AdamW(scorer.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         for _ in range(config.steps):
-            loss = functional.binary_cross_entropy_with_logits(scorer(features), right)
+            loss = functional.binary_cross_entropy_with_logits(scorer.both(features), right.expand(2, -1))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -40,8 +40,8 @@ class HumanConfig:
     """Share of masks that begin with a box, in [0, 1]."""
     box_noise: float = 0.04
     """Deviation of a box's sides, as a share of its width or height. 0 or more."""
-    most_clicks: int = 6
-    """Clicks on one mask, the box counting as one. 1 or more."""
+    most_clicks: int = 4
+    """Clicks on one mask, the box counting as one; then they take the brush. 1 or more."""
     most_strokes: int = 6
     """Strokes of the brush or eraser on one mask, where clicks did not do. 0 or more."""
     enough_iou: float = 0.85
@@ -62,11 +62,11 @@ class HumanConfig:
     """To look at a new photo."""
     find_seconds: float = 2.0
     """To decide on the next object."""
-    click_seconds: float = 1.6
+    click_seconds: float = 1.5
     """To aim and click, and to look at what came of it."""
     box_seconds: float = 4.5
     """To draw a box."""
-    stroke_seconds: float = 3.0
+    stroke_seconds: float = 2.2
     """For a stroke of the brush."""
     check_seconds: float = 1.2
     """To accept a mask, or to check one that was there."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 STATE, REPORT, REPORT_MD = "state.json", "report.json", "report.md"
 SETTINGS = ProjectSettings(
-    held_out_share=0.2,
+    held_out_share=0.25,
     review_first=1,
     review_share=0.2,
     overlap_share=0.05,
@@ -60,7 +60,7 @@ class RehearseConfig:
     """Simulated ones, at work at once. 2 or more: some photos are annotated twice."""
     start_seconds: float = 150.0
     """Training of the starting model, about."""
-    round_seconds: float = 50.0
+    round_seconds: float = 75.0
     """Training of each round, about."""
     points_per_side: int = 10
     """Clicks along each edge of the sweep and of the detector's proposals; the paper's sweep has 32."""
@@ -270,6 +270,7 @@ class _Rehearsal:
     def _round(self, stage: Stage) -> dict[str, Any]:
         config = RoundConfig(
             trains="all",
+            rate=3e-4,
             steps=600,
             seconds=self.config.round_seconds,
             min_share=self.config.human.least_share,

@@ -23,6 +23,7 @@ from segany.recipes.finetune import batch_source, feature_store
 from segany.recipes.finetune_config import FINETUNE, FinetuneConfig
 from segany.recipes.finetune_data import OwnPhoto
 from segany.recipes.folder import WEIGHTS, open_run
+from segany.recipes.presets import SMALL_STEP
 from segany.training.distributed import processes
 from segany.training.fit import Job, fit
 from segany.training.freezing import Adapters, freeze
@@ -53,6 +54,8 @@ class RoundConfig:
     """So long may training take, about; the number of steps follows from the pace. None is as long as it needs."""
     images: int = 4
     """Photos per step. 1 or more."""
+    loss: Literal["paper", "small"] = "paper"
+    """What is judged: the paper's losses, or those that keep small, hardly trained models from collapsing."""
     rate: float | None = None
     """Learning rate; what the kind of training usually takes when None. Above 0."""
     min_share: float = 0.002
@@ -69,6 +72,8 @@ class RoundConfig:
             raise OptionError(f"what learns must be one of {', '.join(FINETUNE)}; got {self.trains!r}. Change it.")
         if not self.stages or not set(self.stages) <= set(STAGES):
             raise OptionError(f"stages must be among {', '.join(STAGES)}; got {self.stages}. Name one or more.")
+        if self.loss not in ("paper", "small"):
+            raise OptionError(f"loss must be paper or small; got {self.loss!r}. Change it.")
         for name in ("steps", "images", "most_images", "most_masks"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be 1 or more; got {getattr(self, name)}. Raise it.")
@@ -86,7 +91,8 @@ class RoundConfig:
         rate = self.rate or base.schedule.rate
         schedule = replace(base.schedule, steps=steps, warm_up=min(base.schedule.warm_up, steps // 5), rate=rate)
         loop = replace(base.loop, look_every=steps + 1)
-        return replace(base, name="round", batch=batch, schedule=schedule, loop=loop, seed=self.seed)
+        step = SMALL_STEP if self.loss == "small" else base.step
+        return replace(base, name="round", step=step, batch=batch, schedule=schedule, loop=loop, seed=self.seed)
 
 
 def planned_steps(config: RoundConfig, loaded: LoadedModel, train: Path, place: Path, device: str) -> int:
