@@ -60,7 +60,8 @@ def document_of(value: dict[str, Any], image: Image) -> AnnotationDocument:
     """
     about = value.get("image")
     told = about if isinstance(about, dict) else {}
-    if (told.get("image_id"), told.get("height"), told.get("width")) != (image.image_id, image.height, image.width):
+    right = {"image_id": image.image_id, "width": image.width, "height": image.height, "sha256": image.sha256}
+    if any(told.get(name) != said for name, said in right.items()):
         raise DataError(
             f"a document must be of its task's image, image_id {image.image_id}, {image.width} x {image.height}; got "
             "another. Take the image's section from the task."

@@ -199,6 +199,6 @@ def weights(toy_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) 
     """Files of three different models."""
     folder, made = tmp_path_factory.mktemp("weights"), []
     for number in range(3):
-        state = {name: tensor * (1 + 0.05 * number) for name, tensor in toy_predictor.model.state_dict().items()}
+        state = {name: tensor * (1.05 + 0.05 * number) for name, tensor in toy_predictor.model.state_dict().items()}
         made.append(save_model(state, toy_predictor.config, folder / f"toy{number}.safetensors"))
     return made
