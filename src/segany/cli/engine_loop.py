@@ -69,9 +69,9 @@ def prefill(
             f"{precision:g} it finds {report['recall']:.0%} of people's masks"
         )
         if not report["reached"]:
-            raise OptionError(
-                f"the detector should be right in {precision:.0%} of what it finds; no threshold reaches that. "
-                "Annotate more, run a round first, or lower --precision."
+            say(
+                f"at no threshold {precision:.0%} of what it finds is right, so nothing is filled in. Annotate more, "
+                "run a round first, or lower --precision."
             )
         chosen = list(images) or _unfinished(store, project.id)
         with Bar("images") as bar:

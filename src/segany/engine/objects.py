@@ -42,7 +42,9 @@ class ObjectConfig:
 
     points_per_side: int = 16
     """Clicks along each edge that make proposals. 1 or more."""
-    stability_thresh: float = 0.4
+    least_iou: float = 0.3
+    """Proposals that the model itself thinks less of are not looked at: predicted IoU; 0 is off."""
+    stability_thresh: float = 0.5
     """Proposals less stable than this are not looked at, in [0, 1]."""
     proposal_nms: float = 0.85
     """Of proposals whose boxes overlap by more, the one of lower predicted IoU goes before judging, in [0, 1]."""
@@ -60,8 +62,8 @@ class ObjectConfig:
     """Least score of a found object, in [0, 1]; set by training so that enough of what is found is right."""
 
     def __post_init__(self) -> None:
-        shares = ("stability_thresh", "proposal_nms", "final_nms", "least_share", "most_share", "threshold")
-        for name in shares:
+        thresholds = ("least_iou", "stability_thresh", "proposal_nms", "final_nms", "threshold")
+        for name in (*thresholds, "least_share", "most_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} must be from 0 to 1; got {getattr(self, name)}. Change it.")
         if self.points_per_side < 1 or self.width < 1 or self.ring < 0:
@@ -103,7 +105,7 @@ def propose(predictor: Predictor, rgb: NDArray[np.uint8], config: ObjectConfig) 
     generator = AutomaticMaskGenerator(
         predictor,
         points_per_side=config.points_per_side,
-        pred_iou_thresh=0.0,
+        pred_iou_thresh=config.least_iou,
         stability_score_thresh=config.stability_thresh,
         box_nms_thresh=config.proposal_nms,
         max_area_share=config.most_share,
