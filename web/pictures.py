@@ -22,6 +22,13 @@ PICTURES = {
     "12-export": "page/export",
     "33-help": "page/keys",
     "34-tablet": "page/tablet",
+    "41-annotate": "project/annotate",
+    "43-review": "project/review",
+    "45-sent-back": "project/sent-back",
+    "47-dashboard-light": "project/dashboard",
+    "49-prefilled": "project/prefilled",
+    "50-tablet": "project/tablet",
+    "52-clearing": "project/clearing",
 }
 """Screenshot to picture."""
 

@@ -44,11 +44,15 @@ export class Team {
     if (csrf !== null && method !== "GET") headers["X-Segany-CSRF"] = csrf;
     const isForm = body instanceof FormData;
     if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
-    return fetch(new URL(`api/v1/${path}`, this.root), {
-      method,
-      headers,
-      ...(body !== undefined && { body: isForm ? body : JSON.stringify(body) }),
-    });
+    try {
+      return await fetch(new URL(`api/v1/${path}`, this.root), {
+        method,
+        headers,
+        ...(body !== undefined && { body: isForm ? body : JSON.stringify(body) }),
+      });
+    } catch {
+      throw new ServiceError("The service cannot be reached. Your work is kept here; try again.", 0);
+    }
   }
 
   private async ask<T>(method: Method, path: string, body?: unknown): Promise<T> {

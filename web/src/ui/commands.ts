@@ -162,7 +162,7 @@ export function listenToKeys(targetOf: () => Target): () => void {
     const name = commandOf(event);
     const element = event.target as HTMLElement;
     if (name === null || element.matches?.(TYPING)) return;
-    if (dialog.value !== null) return;
+    if (dialog.value !== null || element.closest?.("dialog")) return;
     // Enter on a focused button presses it; the stage and the page take it for "accept".
     if (name === "accept" && element.closest("button, a, summary")) return;
     if (name.startsWith("cursor") && element.closest("[role=listbox], [role=radiogroup], .menu")) return;

@@ -151,7 +151,8 @@ export class Desk {
     this.state.value = { kind: "working" };
     announce(`${image.file_name}, ${width} by ${height} pixels.`);
     this.keepAlive();
-    void annotator.prepare().then(() => this.ahead.look(image.id));
+    const ready = annotator.prepare();
+    if (this.mode === "annotate") void ready.then(() => this.ahead.look(image.id));
   }
 
   private kept(assignment: Assignment): StoredTask {

@@ -61,7 +61,11 @@ export function DeskScreen({ crew, project, mode }: Props) {
           target={target}
           notice={<Notice desk={desk} task={open} />}
           above={<TaskPanel desk={desk} project={project} task={open} />}
-          beside={<MaskTimer annotator={open.annotator} seconds={project.settings.seconds_per_mask} />}
+          beside={
+            mode === "annotate" && (
+              <MaskTimer annotator={open.annotator} seconds={project.settings.seconds_per_mask} />
+            )
+          }
         />
       ) : (
         <Nothing desk={desk} />

@@ -9,11 +9,12 @@ export function Notice({ desk, task }: { desk: Desk; task: OpenTask }) {
   const found = task.annotator.work.value.document.annotations.filter(isFoundByModel).length;
   return (
     <>
-      {verdict && desk.mode === "annotate" && (
+      {verdict && (
         <div class="notice notice-back" role="note" data-testid="sent-back">
           <Icon name="undo" />
           <p>
-            <b>A reviewer sent this back.</b> {verdict.reason}
+            <b>{desk.mode === "annotate" ? "A reviewer sent this back." : "It was sent back before."}</b>{" "}
+            {verdict.reason}
           </p>
         </div>
       )}

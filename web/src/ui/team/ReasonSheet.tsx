@@ -1,6 +1,6 @@
 // Asks for a reason: one of the usual ones by its number, or one's own words.
 
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { KeyCap } from "../Button";
 import { Sheet } from "../Dialogs";
 
@@ -16,6 +16,9 @@ interface Props {
 export function ReasonSheet({ title, about, reasons, button, onReason, onClose }: Props) {
   const [text, setText] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
+  const first = useRef<HTMLUListElement>(null);
+  // The keys of the usual reasons work at once.
+  useEffect(() => first.current?.querySelector("button")?.focus(), []);
   const say = () => {
     const reason = text.trim();
     if (reason === "") return;
@@ -41,12 +44,11 @@ export function ReasonSheet({ title, about, reasons, button, onReason, onClose }
         }}
       >
         <p>{about}</p>
-        <ul class="reasons">
+        <ul class="reasons" ref={first}>
           {reasons.map((reason, i) => (
             <li key={reason}>
               <button
                 type="button"
-                autofocus={i === 0}
                 aria-pressed={text === reason}
                 onClick={() => {
                   setText(reason);

@@ -38,6 +38,8 @@ export function nothingOpen(crew: Crew): Target {
 export function TeamApp({ crew }: { crew: Crew }) {
   useEffect(() => listenToKeys(() => target.current ?? nothingOpen(crew)), [crew]);
   const { presence } = crew;
+  if (presence.value !== "here") target.current = null;
+  document.title = crew.project.value ? `${crew.project.value.name} · segany` : "segany";
   return (
     <>
       {presence.value === "here" ? <Screen crew={crew} /> : <Login crew={crew} />}
