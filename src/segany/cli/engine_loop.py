@@ -203,8 +203,9 @@ def rehearse(
 
     Everything is marked as simulated. The same command goes on where it stopped.
     """
-    from segany.recipes.engine_rehearse import COLUMNS, RehearseConfig, table_of
+    from segany.recipes.engine_rehearse import RehearseConfig
     from segany.recipes.engine_rehearse import rehearse as recipe
+    from segany.recipes.engine_table import COLUMNS, table_of
 
     counts = tuple(int(part) if part.strip().isdigit() else 0 for part in images.split(","))
     if len(counts) != 3:

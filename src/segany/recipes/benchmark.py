@@ -178,7 +178,7 @@ class Bench:
             "fingerprint": self.predictor.fingerprint,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "device": str(self.predictor.device),
-            "dtype": str(self.predictor.dtype).removeprefix("torch."),
+            "dtype": self.predictor.backend or str(self.predictor.dtype).removeprefix("torch."),
             "options": {key: value for key, value in self.config.options.items() if value is not None},
         }
 

@@ -48,6 +48,8 @@ class HumanConfig:
     """From this IoU with the truth they are content, in (0, 1]."""
     keep_iou: float = 0.7
     """A mask that was there is kept from this IoU with the truth, else taken away, in (0, 1]."""
+    mend_iou: float = 0.3
+    """A mask below this IoU with the truth is not worth mending: they brush it from nothing, in [0, 1]."""
     drop_iou: float = 0.5
     """A mask that stays below this IoU is given up, in [0, 1]."""
     least_share: float = 0.004
@@ -76,7 +78,7 @@ class HumanConfig:
     """Deviation of the logarithm of every time. 0 or more."""
 
     def __post_init__(self) -> None:
-        shares = ("box_share", "enough_iou", "keep_iou", "drop_iou", "least_share", "skip_share")
+        shares = ("box_share", "enough_iou", "keep_iou", "mend_iou", "drop_iou", "least_share", "skip_share")
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} must be from 0 to 1; got {getattr(self, name)}. Change it.")
@@ -155,7 +157,7 @@ def make_mask(hand: Hand, truth: Mask, ask: Ask, number: int, model: str | None)
     config, created, started = hand.config, hand.now, hand.seconds
     hand.spends(config.find_seconds)
     gestures, best = _clicks(hand, truth, ask, started)
-    made = best.mask
+    made = best.mask if best.iou >= config.mend_iou else np.zeros_like(truth)
     if best.iou < config.enough_iou:
         made, strokes = _strokes(hand, made, truth)
         gestures += strokes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,10 @@ from segany.recipes.engine_client import EngineClient
 from segany.recipes.engine_detector import DetectorTraining, detector_for, prefill
 from segany.recipes.engine_human import HumanConfig
 from segany.recipes.engine_process import Service
-from segany.recipes.engine_round import run_round
+from segany.recipes.engine_round import effort_since, run_round
 from segany.recipes.engine_simulated import Reviewer, play
 from segany.recipes.engine_start import starting_model
+from segany.recipes.engine_table import report_markdown
 from segany.recipes.engine_training import RoundConfig
 from segany.recipes.engine_truth import Yardstick, add_people, check_release, choose_photos
 
@@ -200,7 +201,7 @@ class _Rehearsal:
             seconds = self.config.start_seconds
             weights, about = starting_model(self.data, self.out / "start", seconds=seconds, seed=self.config.seed)
         score = self.yardstick.measure(Predictor.from_pretrained(weights).model)
-        return {"weights": str(weights), **about, "one_click_miou": score}
+        return {"weights": str(weights), **about, "one_click_miou": score, "held_out": self.yardstick.about}
 
     def _annotate(self, stage: Stage, images: Sequence[int]) -> dict[str, Any]:
         self.store.open_stage(self.project, stage, images)
@@ -276,18 +277,36 @@ class _Rehearsal:
             min_share=self.config.human.least_share,
             seed=self.config.seed,
         )
-        result = run_round(self.store, self.project, config, start=self.weights, user=self.admin)
-        self.told(f"  {result.told}")
+        try:
+            result = run_round(self.store, self.project, config, start=self.weights, user=self.admin)
+            told, report = result.told, result.report
+        except DataError as error:
+            told, report = str(error), self._failed(stage, str(error))
+        self.told(f"  {told}")
         current = self.store.current_model(self.project)
         assert current is not None
         score = self.yardstick.measure(Predictor.from_pretrained(self.store.model_path(current)).model)
-        report = {**result.report, "stage": stage, "one_click_miou_on_people": result.report["one_click_miou"]}
+        report = {**report, "stage": stage, "one_click_miou_on_people": report["one_click_miou"]}
         if stage == "auto":
             done = self.state["auto"]
             report |= {"images": done["images"], "masks": done["masks"], "people_masks": 0}
             report |= {"clicks_per_mask": 0.0, "seconds_per_mask": 0.0}
             report["masks_per_image"] = round(done["masks"] / max(1, done["images"]), 3)
         return {**report, "one_click_miou": score, "service_follows_seconds": self._followed(current.fingerprint)}
+
+    def _failed(self, stage: Stage, why: str) -> dict[str, Any]:
+        """What can be told of a round that could not train or measure."""
+        effort = effort_since(self.store, self.project, stage, None)
+        ratios = ("clicks_per_mask", "seconds_per_mask", "masks_per_image")
+        told = {name: getattr(effort, name) for name in ratios}
+        return {
+            "one_click_miou": None,
+            **told,
+            "images": effort.images,
+            "masks": effort.masks,
+            "published": False,
+            "failed": why,
+        }
 
     def _followed(self, fingerprint: str) -> float | None:
         """Seconds until the running service answers with the weights in use; None when it does not within 20."""
@@ -339,7 +358,7 @@ class _Rehearsal:
                 y_label="mean IoU",
             )
         )
-        human = replace(self.config.human)
+        human = asdict(self.config.human)
         report = {
             "simulated": True,
             "database": "server" if self.service.database else "file",
@@ -350,8 +369,8 @@ class _Rehearsal:
             "auto": self.state["auto"],
             "clearing": self.state["clearing"],
             "release": release,
-            "held_out_truth": self.yardstick.about,
-            "assumed_times": {key: value for key, value in asdict(human).items() if key.endswith("_seconds")},
+            "held_out_truth": begun["held_out"],
+            "assumed_times": {key: value for key, value in human.items() if key.endswith("_seconds")},
             "figures": [path.name for path in made],
             "config": asdict(self.config),
             "seconds": round(sum(one["took_seconds"] for one in self.state.values() if "took_seconds" in one), 1),
@@ -359,28 +378,3 @@ class _Rehearsal:
         atomic_write_json(self.out / REPORT, report, indent=1)
         atomic_write_text(self.out / REPORT_MD, report_markdown(report))
         return report
-
-
-COLUMNS = ("stage", "one_click_miou", "clicks_per_mask", "seconds_per_mask", "masks_per_image", "published")
-
-
-def table_of(report: dict[str, Any]) -> list[list[str]]:
-    """Rows of the rounds' table, the starting weights first."""
-    rows = [["start", f"{report['start']['one_click_miou']:.3f}", "–", "–", "–", "–"]]
-    for one in report["rounds"]:
-        cells = [one[name] for name in COLUMNS]
-        shown = ["–" if c is None else f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells]
-        rows.append([shown[0], f"{one['one_click_miou']:.3f}", *shown[2:5], "yes" if one["published"] else "no"])
-    return rows
-
-
-def report_markdown(report: dict[str, Any]) -> str:
-    """The report as a page."""
-    head = "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |"
-    lines = ["# Rehearsal of the data engine (simulated annotators)\n", head, "| --- " * len(COLUMNS) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in table_of(report)]
-    lines += ["", "One-click mIoU is that of the weights in use after the round, against the data sets' own masks, on "]
-    lines[-1] += f"{report['held_out_truth']['images']} photos of the project that never trained."
-    lines += ["", "What the automatic stage's filters dropped:", "", "| filter | candidates |", "| --- | ---: |"]
-    lines += [f"| {name} | {count} |" for name, count in report["auto"]["filters"].items()]
-    return "\n".join(lines) + "\n"

@@ -49,7 +49,7 @@ class RoundResult:
     def told(self) -> str:
         """One sentence: published or not, and why."""
         done = "published" if self.round.published else "not published; the weights in use stay"
-        return f"{self.gain.verdict} Round {self.round.number}: {done}."
+        return f"{self.round.note} Round {self.round.number}: {done}."
 
 
 def run_round(
@@ -102,7 +102,9 @@ def run_round(
         store.close_round(opened.id, failed=True, note="could not be trained or measured")
         raise
     gain = Gain.of(before, after)
-    better = gain.changes[0].verdict == "better"
+    enough = gain.before.images >= config.least_images
+    better = gain.changes[0].verdict == "better" and enough
+    verdict = gain.verdict if enough else f"{gain.verdict} Too few images are held out, {gain.before.images}."
     scores = {"one_click": gain.after.scores["clicks_1"].mean, "box": gain.after.scores["box"].mean}
     made = store.register_model(
         project,
@@ -112,9 +114,9 @@ def run_round(
         metrics={**scores, "round": opened.number},
     )
     if better:
-        store.publish_model(made.id, user=user, reason=f"round {opened.number}: {gain.verdict}")
+        store.publish_model(made.id, user=user, reason=f"round {opened.number}: {verdict}")
     report = _report(store, project, opened, gain, better, steps, snapshot)
-    closed = store.close_round(opened.id, model=made.id, published=better, metrics=report, note=gain.verdict)
+    closed = store.close_round(opened.id, model=made.id, published=better, metrics=report, note=verdict)
     atomic_write_json(place / REPORT, report, indent=1)
     played = any(one.simulated for one in store.users())
     figures = round_figures(store.rounds(project), store.folder / "figures" / str(project), simulated=played)

@@ -14,7 +14,7 @@ import torch
 
 from segany.core.errors import DataError, OptionError
 from segany.core.files import atomic_write_json
-from segany.data.cache import INDEX, PhotoCache, build_cache
+from segany.data.cache import INDEX, PIXELS, PhotoCache, build_cache
 from segany.data.photo_sets import CachedSet, open_photos
 from segany.engine.config import STAGES, Stage
 from segany.modeling.checkpoints.load import LoadedModel
@@ -60,6 +60,8 @@ class RoundConfig:
     """Learning rate; what the kind of training usually takes when None. Above 0."""
     min_share: float = 0.002
     """Smaller masks neither train nor measure: share of the photo, in [0, 1]."""
+    least_images: int = 5
+    """Held-out photos below which nothing is published, whatever they say. 1 or more."""
     most_images: int = 200
     """Held-out photos that measure, at most. 1 or more."""
     most_masks: int = 12
@@ -74,7 +76,7 @@ class RoundConfig:
             raise OptionError(f"stages must be among {', '.join(STAGES)}; got {self.stages}. Name one or more.")
         if self.loss not in ("paper", "small"):
             raise OptionError(f"loss must be paper or small; got {self.loss!r}. Change it.")
-        for name in ("steps", "images", "most_images", "most_masks"):
+        for name in ("steps", "images", "least_images", "most_images", "most_masks"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be 1 or more; got {getattr(self, name)}. Raise it.")
         for name in ("seconds", "rate"):
@@ -173,10 +175,10 @@ def photos_of(train: Path, cache: Path, canvas: int, min_share: float) -> Cached
             longest_side=canvas,
             min_share=min_share,
         )
-    kept = PhotoCache(cache)
-    if not kept.photos:
+    if not (cache / PIXELS).stat().st_size:
         raise DataError(
             f"every mask to learn from is smaller than {min_share:g} of its photo. Annotate larger objects, or lower "
             "--min-share."
         )
+    kept = PhotoCache(cache)
     return CachedSet("project", kept, kept.photos)

@@ -33,7 +33,7 @@ from segany.recipes.engine_round import run_round  # noqa: E402
 from segany.recipes.engine_training import PLAN, RoundConfig  # noqa: E402
 from segany.records.record import MaskRecord  # noqa: E402
 
-QUICK = RoundConfig(steps=3, images=2, min_share=0.005, most_masks=2, trains="decoder")
+QUICK = RoundConfig(steps=3, images=2, min_share=0.005, most_masks=2, least_images=1, trains="decoder")
 
 
 @pytest.fixture
@@ -110,6 +110,21 @@ def test_only_what_is_better_beyond_chance_goes_into_use(
     assert store.current_model(project).name == ("round-1" if better else "toy")
     if better:
         assert store.rollback(project, user=person).name == "toy"
+
+
+def test_few_images_decide_nothing(painted: Any, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    store, project, person = painted
+    real = engine_round._rows
+
+    def moved(path: Path, *rest: Any) -> Any:
+        up = 0.5 if path.name == engine_round.AFTER else 0.0
+        return [replace(row, scores={k: v + up for k, v in row.scores.items()}) for row in real(path, *rest)]
+
+    monkeypatch.setattr(engine_round, "_rows", moved)
+    result = run_round(store, project, replace(QUICK, least_images=50), start=weights, user=person)
+    assert not result.round.published and "Too few images" in result.told
 
 
 def _standing_still(config: RoundConfig, steps: int) -> Any:
