@@ -80,14 +80,14 @@ def never() -> Any:
 
 
 whole = schemathesis.openapi.from_dict(create_app(Settings(), loaders={"toy": never}, describe_all=True).openapi())
-schema = whole.exclude(path_regex=r"/(onnx|export|events)")
+schema = whole.exclude(path_regex=r"/(onnx|export|events|masks|embedding|models/.name.)")
 """Without what takes long, and is the same without a project."""
 
 
 @schema.parametrize()
 @pytest.mark.parametrize("role", ASKERS)
 @settings(
-    max_examples=4,
+    max_examples=3,
     derandomize=True,
     database=None,
     deadline=None,
