@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -34,8 +34,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --force-color-profile=srgb"
 )
-READ_WORKS = """() => new Promise((resolve, reject) => {
-  const opened = indexedDB.open('segany');
+READ_WORKS = """(name) => new Promise((resolve, reject) => {
+  const opened = indexedDB.open(name);
   opened.onerror = () => reject(opened.error);
   opened.onsuccess = () => {
     const all = opened.result.transaction('works').objectStore('works').getAll();
@@ -141,6 +141,12 @@ def running(data: Path, *words: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def service() -> Callable[..., AbstractContextManager[str]]:
+    """`running`, for tests that say what is served."""
+    return running
+
+
+@pytest.fixture(scope="session")
 def service_url(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service for everybody on this machine."""
     with running(tmp_path_factory.mktemp("service")) as address:
@@ -161,6 +167,8 @@ class Desk:
     page: Page
     address: str
     problems: list[str]
+    database: str = "segany"
+    """Where the browser keeps the work."""
 
     def visit(self) -> Desk:
         """Open or reload the page and wait until the model runs."""
@@ -229,7 +237,7 @@ class Desk:
         """What the browser keeps, once it has come to rest; with `masks` as soon as so many are kept in all."""
         before: list[dict[str, Any]] | None = None
         for _ in range(100):
-            documents: list[dict[str, Any]] = self.page.evaluate(READ_WORKS)
+            documents: list[dict[str, Any]] = self.page.evaluate(READ_WORKS, self.database)
             count = sum(len(one["annotations"]) for one in documents)
             if documents == before and masks in (None, count):
                 return documents
