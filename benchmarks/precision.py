@@ -1,10 +1,11 @@
-"""What bfloat16 costs in accuracy: embeddings of ViT-B, masks of `tiny`.
+"""What bfloat16 and 8-bit integers cost in accuracy: embeddings of ViT-B, masks of `tiny`.
 
     python benchmarks/precision.py [--model vit_b] [--clicks 8] [--limit N] [-o DIR]
 
 Embeddings: random weights of the released size, the relative error ‖b − f‖ / ‖f‖ of bfloat16 against float32, photo by
-photo. Masks: `tiny`, a grid of clicks on every photo, each precision from photo to mask; IoU of the mask that float32
-thinks best with the same output of bfloat16.
+photo, and of int8 where this machine has it. Random weights have no outlier channels, so trained ones may lose more in
+int8. Masks: `tiny`, a grid of clicks on every photo, each precision from photo to mask; IoU of the mask that float32
+thinks best with the same output of bfloat16. `tiny` has no ViT, hence no int8.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from _common import RESULTS, demo_photos, random_model, write
 from numpy.typing import NDArray
 
+from segany.core.errors import OptionError
 from segany.geometry.grids import point_grid
 from segany.pictures.plots import step_plot
 from segany.predict.predictor import Predictor
@@ -29,13 +31,19 @@ Photos = dict[str, NDArray[np.uint8]]
 def embedding_errors(options: argparse.Namespace, photos: Photos) -> dict[str, Any]:
     model = random_model(options.model)
     exact = Predictor(deepcopy(model), device="cpu", dtype="float32", threads=options.threads)
-    half = Predictor(model, device="cpu", dtype=options.dtype, threads=options.threads)
-    errors = {}
+    others = {options.dtype: Predictor(deepcopy(model), device="cpu", dtype=options.dtype, threads=options.threads)}
+    try:
+        others["int8"] = Predictor(model, device="cpu", dtype="int8", threads=options.threads)
+    except OptionError as error:
+        print(f"without int8: {error}", flush=True)
+    errors: dict[str, dict[str, float]] = {dtype: {} for dtype in others}
     for name, rgb in photos.items():
-        f, b = exact.encode(rgb).features, half.encode(rgb).features
-        errors[name] = float((b - f).norm() / f.norm())
-        print(f"{options.model} {name}: relative error {errors[name]:.4f}", flush=True)
-    return {"model": options.model, "dtype": options.dtype, "photos": errors, "largest": max(errors.values())}
+        f = exact.encode(rgb).features
+        for dtype, other in others.items():
+            errors[dtype][name] = float((other.encode(rgb).features - f).norm() / f.norm())
+            print(f"{options.model} {name}: relative error {errors[dtype][name]:.4f} in {dtype}", flush=True)
+    rows = {dtype: {"dtype": dtype, "photos": row, "largest": max(row.values())} for dtype, row in errors.items()}
+    return {"model": options.model, **rows.pop(options.dtype), **rows}
 
 
 def mask_overlaps(options: argparse.Namespace, photos: Photos) -> tuple[dict[str, Any], list[float]]:

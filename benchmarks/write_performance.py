@@ -100,9 +100,10 @@ def fast_section(result: Result, picture: Callable[[str, str], str]) -> str:
 
 def precision_section(result: Result, picture: Callable[[str, str], str]) -> str:
     masks, embedding = result["masks"], result["embedding"]
+    eight = f", in int8 {embedding['int8']['largest']:.2%}" if "int8" in embedding else ""
     return (
         f"Embedding of `{embedding['model']}` in {embedding['dtype']}: relative error at most "
-        f"{embedding['largest']:.2%} over {len(embedding['photos'])} photos. Masks of `tiny`, {masks['clicks']} "
+        f"{embedding['largest']:.2%} over {len(embedding['photos'])} photos{eight}. Masks of `tiny`, {masks['clicks']} "
         f"clicks: IoU with float32 {masks['mean']:.4f} on average, median {masks['median']:.4f}, fifth percentile "
         f"{masks['fifth_percentile']:.4f}."
     )

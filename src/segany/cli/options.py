@@ -13,7 +13,7 @@ from segany.core.errors import OptionError, PromptError
 if TYPE_CHECKING:
     from segany.predict.predictor import Predictor
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 
 @Parameter(name="*")
@@ -23,7 +23,9 @@ class ModelOptions:
 
     model: Annotated[str, Parameter(help="tiny, vit_b, vit_l, vit_h, vit_t, or the path of a checkpoint.")] = "tiny"
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    dtype: Annotated[Dtype, Parameter(help="Precision; auto is bfloat16 where this machine is fast at it.")] = "auto"
+    dtype: Annotated[
+        Dtype, Parameter(help="Precision; auto is bfloat16 where that is fast here; int8: ViTs on a CPU.")
+    ] = "auto"
     threads: Annotated[int | None, Parameter(help="CPU threads; all cores when left out.")] = None
 
     def predictor(self) -> Predictor:

@@ -157,8 +157,13 @@ def check_options(settings: Settings) -> None:
     """
     from segany.core.device import resolve_device, resolve_dtype
     from segany.core.errors import OptionError
+    from segany.predict.backends.encoder import INT8, check_int8
 
-    resolve_dtype(settings.dtype, resolve_device(settings.device))
+    device = resolve_device(settings.device)
+    if settings.dtype == INT8:
+        check_int8(device)
+    else:
+        resolve_dtype(settings.dtype, device)
     if settings.threads is not None and settings.threads < 1:
         raise OptionError(f"--threads must be 1 or more; got {settings.threads}. Leave it out to use every processor.")
 

@@ -13,9 +13,7 @@ from torch.nn import functional
 
 from segany.modeling.conv import ConvBlock, ConvEncoder, GlobalAttention
 from segany.modeling.layers import LayerNorm2d
-from segany.predict.backends.linear import Linear, linear, norm_of
-
-Norm = tuple[Tensor, Tensor, float]
+from segany.predict.backends.linear import Linear, Norm, linear, norm_of
 
 
 class _Conv:

@@ -11,14 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from segany.core.device import DTYPE_VARIABLE, resolve_dtype
+from segany.core.errors import OptionError
 from segany.modeling.conv import ConvBlock, ConvEncoder, GlobalAttention
 from segany.modeling.layers import LayerNorm2d
 from segany.modeling.sam import Sam
 from segany.modeling.vit import Attention, Block, ImageEncoderViT, MLPBlock, PatchEmbed
 from segany.predict.backends.conv import PreparedConv
+from segany.predict.backends.int8 import missing_int8
 from segany.predict.backends.vit import PreparedViT
 
 Run = Callable[[Tensor], Tensor]
+INT8 = "int8"
+"""The precision whose ViT has linear layers in 8-bit integers, and all else as `auto` has it."""
 KNOWN = {
     *(ImageEncoderViT, PatchEmbed, Block, Attention, MLPBlock),
     *(ConvEncoder, ConvBlock, GlobalAttention),
@@ -46,13 +50,38 @@ def _hooked(part: nn.Module) -> bool:
 def choose_dtype(name: str, model: Sam) -> torch.dtype:
     """`resolve_dtype`, except that `auto` on a CPU stays with float32 where bfloat16 was not seen to gain.
 
+    For `int8` it is the precision of everything that is not in 8 bits: what `auto` gives.
+
     Raises:
-        OptionError: an unknown precision, or float16 on a CPU.
+        OptionError: an unknown precision, float16 on a CPU, or `int8` where `check_int8` refuses it.
     """
     on = model.device
+    if name == INT8:
+        check_int8(on, model)
+        name = "auto"
     if name == "auto" and on.type == "cpu" and not has_prepared(model) and DTYPE_VARIABLE not in os.environ:
         return torch.float32
     return resolve_dtype(name, on)
+
+
+def check_int8(device: torch.device, model: Sam | None = None) -> None:
+    """Refuse `int8` where it cannot be had.
+
+    Raises:
+        OptionError: no CPU, one without fast 8-bit products, a torch without them, or a model without a prepared ViT.
+    """
+    found = f"device {device}" if device.type != "cpu" else missing_int8()
+    if found is None and model is not None and not (has_prepared(model) and _is_vit(model)):
+        found = f"model {model.config.name}, whose encoder is none or was changed"
+    if found is not None:
+        raise OptionError(
+            f"dtype int8 needs a plain ViT encoder (vit_b, vit_l, vit_h) on a CPU with 8-bit products; got {found}. "
+            "Use auto."
+        )
+
+
+def _is_vit(model: Sam) -> bool:
+    return isinstance(model.image_encoder, ImageEncoderViT)
 
 
 class PredictionEncoder:
@@ -64,15 +93,16 @@ class PredictionEncoder:
     Args:
         model: on its device, in evaluation.
         dtype: precision to compute in; the embedding is float32 whatever it is.
+        int8: have a ViT's larger linear layers in 8 bits, where `check_int8` allows it.
     """
 
-    def __init__(self, model: Sam, dtype: torch.dtype) -> None:
-        self.model, self.dtype = model, dtype
+    def __init__(self, model: Sam, dtype: torch.dtype, *, int8: bool = False) -> None:
+        self.model, self.dtype, self.int8 = model, dtype, int8
         self._lock = threading.Lock()
         self._ready: tuple[tuple[int, ...], Run] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.model, "dtype": self.dtype}
+        return {"model": self.model, "dtype": self.dtype, "int8": self.int8}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -101,7 +131,7 @@ class PredictionEncoder:
         if isinstance(encoder, ConvEncoder):
             return PreparedConv(encoder, self.dtype)
         assert isinstance(encoder, ImageEncoderViT)
-        prepared, canvas = PreparedViT(encoder, self.dtype), (encoder.img_size, encoder.img_size)
+        prepared, canvas = PreparedViT(encoder, self.dtype, int8=self.int8), (encoder.img_size, encoder.img_size)
         return lambda pixels: (prepared if tuple(pixels.shape[-2:]) == canvas else self._plain)(pixels)
 
     def _plain(self, pixels: Tensor) -> Tensor:

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+Norm = tuple[Tensor, Tensor, float]
+"""Weight, bias and epsilon of a layer normalisation."""
+
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
@@ -74,7 +77,7 @@ def linear(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype, *, rows: int) -> Li
     return Linear(layer.weight.detach().flatten(1).to(dtype), bias, rows=rows, pack=True)
 
 
-def norm_of(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor, float]:
+def norm_of(layer: nn.Module, dtype: torch.dtype) -> Norm:
     """Weight, bias and epsilon of a layer normalisation, in a precision."""
     weight, bias, eps = cast(Tensor, layer.weight), cast(Tensor, layer.bias), cast(float, layer.eps)
     return weight.detach().to(dtype), bias.detach().to(dtype), eps

@@ -4,7 +4,8 @@ B images · S grid side · N = S·S tokens · C channels · D channels per head 
 
 The same sums as `modeling.vit`, in another order: linear layers run on real tokens only (a window's padding has the
 bias as its projection), the position bias is read out of one product with the whole table, and global attention goes
-in strips that stay in the cache, so that neither the N × N logits nor their bias ever exist as a whole.
+in strips that stay in the cache, so that neither the N × N logits nor their bias ever exist as a whole. The blocks'
+linear layers can be had in 8-bit integers.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from torch.nn import functional
 
 from segany.modeling.layers import LayerNorm2d
 from segany.modeling.vit import Attention, Block, ImageEncoderViT
-from segany.predict.backends.linear import linear, norm_of
+from segany.predict.backends.int8 import Int8Linear, balance, int8_linear
+from segany.predict.backends.linear import Linear, Norm, linear, norm_of
 
 STRIP_ELEMENTS = 2**20
 """Attention logits held at once on a CPU: about what a core's own cache takes. Changes no result."""
 MAX_BIAS_ELEMENTS = 2**25
 """Largest position bias held at once on a GPU."""
+INT8_TOKENS = 512
+"""Tokens that go through an 8-bit MLP at once, and share the scales of its inputs."""
 
 
 def position_views(q: Tensor, table: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -143,20 +147,44 @@ def _attend_in_windows(cut: Tensor, table: Tensor) -> Tensor:
 
 
 class PreparedBlock:
-    """A transformer block over (B·N, C) tokens."""
+    """A transformer block over (B·N, C) tokens.
 
-    def __init__(self, block: Block, side: int, dtype: torch.dtype) -> None:
-        attention, mlp, rows = block.attn, block.mlp, side * side
-        self.side, self.window, self.heads, self.dtype = side, block.window, attention.heads, dtype
-        self.norm1, self.norm2 = (norm_of(layer, dtype) for layer in (block.norm1, block.norm2))
-        self.qkv, self.proj = (linear(layer, dtype, rows=rows) for layer in (attention.qkv, attention.proj))
-        self.lin1, self.lin2 = (linear(layer, dtype, rows=rows) for layer in (mlp.lin1, mlp.lin2))
+    Args:
+        block: in float32.
+        side: S.
+        dtype: precision of everything but 8-bit layers.
+        int8: have all linear layers but the attention's last in 8 bits, on a CPU. That one is the smallest, and what
+            it would gain is not worth its share of the error.
+    """
+
+    def __init__(self, block: Block, side: int, dtype: torch.dtype, *, int8: bool = False) -> None:
+        attention, mlp = block.attn, block.mlp
+        self.side, self.window, self.heads, self.dtype, self.int8 = side, block.window, attention.heads, dtype, int8
+        self.norm1, self.qkv = self._pair(block.norm1, attention.qkv)
+        self.norm2, self.lin1 = self._pair(block.norm2, mlp.lin1)
+        self.proj, self.lin2 = linear(attention.proj, dtype, rows=side * side), self._linear(mlp.lin2)
         self.attention = attention
+
+    def _linear(self, layer: nn.Linear) -> Linear | Int8Linear:
+        rows = self.side * self.side
+        return int8_linear(layer, self.dtype, rows=rows) if self.int8 else linear(layer, self.dtype, rows=rows)
+
+    def _pair(self, norm: nn.Module, layer: nn.Linear) -> tuple[Norm, Linear | Int8Linear]:
+        """A normalisation and the layer behind it."""
+        if not self.int8:
+            return norm_of(norm, self.dtype), self._linear(layer)
+        factors = balance(norm, layer)
+        weight, bias, eps = norm_of(norm, torch.float32)
+        balanced = (weight / factors).to(self.dtype), (bias / factors).to(self.dtype), eps
+        return balanced, int8_linear(layer, self.dtype, rows=self.side * self.side, factors=factors)
 
     def __call__(self, x: Tensor, batch: int) -> Tensor:
         """(B·N, C) → (B·N, C)."""
         normed = functional.layer_norm(x, x.shape[1:], *self.norm1)
         x = self.proj.add(self._attend(self.qkv(normed), batch), x)
+        return torch.cat([self._mlp(part) for part in torch.split(x, INT8_TOKENS)]) if self.int8 else self._mlp(x)
+
+    def _mlp(self, x: Tensor) -> Tensor:
         normed = functional.layer_norm(x, x.shape[1:], *self.norm2)
         return self.lin2.add(self.lin1.gelu(normed), x)
 
@@ -177,15 +205,16 @@ class PreparedViT:
     Args:
         encoder: on the device it will run on.
         dtype: precision of the weights and of everything up to the last normalisation.
+        int8: have the blocks' linear layers in 8 bits (all but `proj`), on a CPU with `int8.missing_int8() is None`.
     """
 
-    def __init__(self, encoder: ImageEncoderViT, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: ImageEncoderViT, dtype: torch.dtype, *, int8: bool = False) -> None:
         self.dtype, self.patch = dtype, encoder.patch_size
         self.side = encoder.img_size // encoder.patch_size
         rows = self.side * self.side
         self.embed = linear(encoder.patch_embed.proj, dtype, rows=rows)
         self.positions = encoder.pos_embed.detach().to(dtype).flatten(0, 2)
-        self.blocks = [PreparedBlock(cast(Block, block), self.side, dtype) for block in encoder.blocks]
+        self.blocks = [PreparedBlock(cast(Block, block), self.side, dtype, int8=int8) for block in encoder.blocks]
         narrow, norm, wide, last = encoder.neck
         self.narrow = linear(cast(nn.Conv2d, narrow), dtype, rows=rows)
         self.norm, self.last = cast(LayerNorm2d, norm), last
