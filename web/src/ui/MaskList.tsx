@@ -94,16 +94,7 @@ function Row({ annotator, one }: { annotator: Annotator; one: Annotation }) {
         >
           <span class="mask-title">{name}</span>
           <span class="mask-facts">
-            {isFoundByModel(one) ? (
-              <span class="badge badge-model">found by the model</span>
-            ) : (
-              `${one.area.toLocaleString("en")} px`
-            )}
-            {one.source === "manual"
-              ? " · by hand"
-              : one.source === "imported"
-                ? " · imported"
-                : ` · ${percent(one.predicted_iou)}`}
+            {isFoundByModel(one) ? <span class="badge badge-model">found by the model</span> : factsOf(one)}
           </span>
         </button>
       )}
@@ -133,6 +124,13 @@ function Row({ annotator, one }: { annotator: Annotator; one: Annotation }) {
       />
     </li>
   );
+}
+
+function factsOf(one: Annotation): string {
+  const { source, area } = one;
+  const how =
+    source === "manual" ? "by hand" : source === "imported" ? "imported" : percent(one.predicted_iou);
+  return `${area.toLocaleString("en")} px · ${how}`;
 }
 
 function NameField({ annotator, one }: { annotator: Annotator; one: Annotation }) {

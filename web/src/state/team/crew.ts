@@ -55,7 +55,6 @@ export class Crew {
     this.person.value = person;
     this.presence.value = "here";
     announce(`Welcome, ${person.name}.`);
-    void this.startEngine(null);
   }
 
   async logout(): Promise<void> {

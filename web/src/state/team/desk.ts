@@ -55,6 +55,7 @@ export class Desk {
     for (const name of ["pointerdown", "pointermove", "keydown"] as const) {
       addEventListener(name, () => this.touch(), { signal: this.end.signal, passive: true });
     }
+    void crew.startEngine(null);
     void this.next();
   }
 

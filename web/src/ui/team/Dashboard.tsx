@@ -136,13 +136,15 @@ function Throughput({ stats }: { stats: Stats }) {
   const { labels, series } = daysOf(stats.days);
   return (
     <section class="card" data-testid="throughput">
-      <h2>Images per day</h2>
+      <h2>Work per day</h2>
       {labels.length === 0 ? (
         <p class="dim">Nothing was handed in yet.</p>
       ) : (
-        <Bars title="Images per day" labels={labels} series={series} />
+        <Bars title="Work per day" labels={labels} series={series} />
       )}
-      <p class="dim card-note">{DAYS} days at most, in UTC.</p>
+      <p class="dim card-note">
+        An image counts once for each thing done with it. {DAYS} days at most, in UTC.
+      </p>
     </section>
   );
 }

@@ -58,7 +58,7 @@ export function TeamBar({ crew, screen, target }: Props) {
         <Steps target={target} />
       </div>
       <div class="topbar-group topbar-end">
-        <ModelChip crew={crew} />
+        {(target.annotator || crew.engine.value) && <ModelChip crew={crew} />}
         <ThemeAndHelp target={target} />
         <PersonMenu crew={crew} />
       </div>

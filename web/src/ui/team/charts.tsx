@@ -19,7 +19,7 @@ const TOP = 8;
 export function niceLimit(value: number): number {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 2, 2.5, 5, 10].find((one) => one * power >= value)!;
+  const step = [1, 2, 4, 6, 8, 10].find((one) => one * power >= value)!;
   return step * power;
 }
 
@@ -74,7 +74,7 @@ interface ChartProps {
 export function Bars({ title, labels, series }: ChartProps) {
   const [over, setOver] = useState<number | null>(null);
   const sums = labels.map((_, i) => series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0));
-  const limit = niceLimit(Math.max(...sums, 0));
+  const limit = niceLimit(Math.max(...sums, 2));
   const slot = (WIDTH - LEFT) / Math.max(1, labels.length);
   const width = Math.min(34, slot * 0.62);
   const high = (value: number) => (value / limit) * (HEIGHT - BOTTOM - TOP);
