@@ -99,7 +99,7 @@ class ImageEmbedding:
             if about.get("sha256", _tensor_hash(features)) != _tensor_hash(features):
                 raise ValueError("the features are not those that were saved")
             return cls(features.float(), made, about["fingerprint"], about.get("photo"))
-        except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
             raise EmbeddingError(
                 f"expected an embedding saved by ImageEmbedding.save; {path} is damaged or of another kind ({error}). "
                 "Encode the photo again."
