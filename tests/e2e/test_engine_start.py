@@ -26,7 +26,11 @@ from segany.recipes.engine_simulated import Login, play  # noqa: E402
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "engine_start.md"
 PASSWORD = "correct horse battery"
 SIDE = 96
-SHORTER = {"--seconds 300": "--steps 2"}
+SHORTER = {
+    "--seconds 300": "--steps 2",
+    "prefill garden": "prefill garden --points-per-side 8",
+    "--preset project": "--preset project --knob points_per_side=8",
+}
 """What the test does not wait for."""
 
 
