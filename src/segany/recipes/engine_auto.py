@@ -237,7 +237,7 @@ def run_auto(
         document = document_of(
             image, record.annotations, source="automatic", at=datetime.now(UTC), model=predictor.fingerprint
         )
-        key = f"auto {project} {source.fingerprint[:32]} {image.sha256}"
+        key = f"auto {image.id} {source.fingerprint[:16]} {image.sha256}"
         store.add_automatic(user, image.id, document, key=key, model=known)
         result.images, result.masks = result.images + 1, result.masks + len(document.annotations)
         tally.update(json.loads((out / "filters" / f"{item.stem}.json").read_text(encoding="utf-8")))
