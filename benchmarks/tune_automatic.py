@@ -37,7 +37,7 @@ from segany.predict.upscale import Upscaler
 from segany.recipes.weights import stamp
 
 RESULTS = Path(__file__).resolve().parent / "results"
-LOOSE = SweepConfig(pred_iou_thresh=0.3, stability_score_thresh=0.5)
+LOOSE = SweepConfig(pred_iou_thresh=0.3, stability_score_thresh=0.5, box_nms_thresh=1.0, exact=True)
 MIN_SHARE, MATCH, CLOSE = 0.005, 0.5, 0.02
 SPECKS = 100
 """Holes and islands below this many pixels go, as in the paper's own generator; not part of the search."""
@@ -59,16 +59,15 @@ def candidates(predictor: Predictor, rgb: NDArray[np.uint8]) -> Candidates:
     """Everything a 32 × 32 sweep finds under loose thresholds, before any suppression."""
     height, width = rgb.shape[:2]
     embedding = predictor.encode(rgb)
-    sweep = CropSweep(predictor, LOOSE, embedding, (0, 0, width, height), (height, width))
-    upscaler, points = Upscaler(embedding.frame, predictor.device), point_grid(32) * [width, height]
-    found = Candidates()
+    upscaler, points = Upscaler(embedding.frame), point_grid(32) * [width, height]
+    sweep = CropSweep(predictor, LOOSE, embedding, (0, 0, width, height), (height, width), upscaler)
     for start in range(0, len(points), 64):
-        found.extend(sweep.batch(upscaler, points[start : start + 64]))
-    return found
+        sweep.batch(points[start : start + 64])
+    return sweep.finish()
 
 
 def kept_by(found: Candidates, config: SweepConfig) -> list[int]:
-    """Places of the candidates that a config keeps; `found` is ordered as the sweep made it."""
+    """Places of the candidates that a config keeps."""
     numbered = replace_tokens(found)
     sure = [
         i

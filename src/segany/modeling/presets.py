@@ -10,7 +10,7 @@ VIT_H = ModelConfig(name="vit_h", encoder=ViTConfig(width=1280, depth=32, heads=
 VIT_T = ModelConfig(name="vit_t", encoder=TinyViTConfig())
 TINY = ModelConfig(
     name="tiny",
-    encoder=ConvConfig(),
+    encoder=ConvConfig(attention=1),
     canvas=512,
     width=128,
     decoder=DecoderConfig(mlp_width=512, iou_head_width=128),

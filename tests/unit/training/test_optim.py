@@ -43,13 +43,13 @@ def test_layers_of_a_vit() -> None:
 
 def test_layers_of_a_convolutional_encoder() -> None:
     blocks = [name for name, _ in residual_blocks(build_model(PRESETS["tiny"]))]
-    assert len(blocks) == 12
+    assert len(blocks) == 13  # twelve of the stages, and the attention in front of the last stage
     assert layer_of("image_encoder.stem.0.weight", blocks) == 0
     assert layer_of("image_encoder.stages.0.0.dw.weight", blocks) == 1
     assert layer_of("image_encoder.downsample.0.1.weight", blocks) == 2
     assert layer_of("image_encoder.stages.1.0.dw.weight", blocks) == 2
     assert layer_of("image_encoder.downsample.2.1.weight", blocks) == 10
-    assert layer_of("image_encoder.lateral.0.weight", blocks) == 13
+    assert layer_of("image_encoder.lateral.0.weight", blocks) == 14
 
 
 def test_groups_decay_by_layer_and_kind() -> None:
