@@ -22,7 +22,7 @@ from segany.core.identity import fingerprint as fingerprint_of
 from segany.geometry.frames import Frame
 from segany.modeling.checkpoints.load import load_model
 from segany.modeling.sam import Sam
-from segany.predict.backends.encoder import INT8, PredictionEncoder, choose_dtype
+from segany.predict.backends.encoder import INT8, PredictionEncoder, choose_decoding_dtype, choose_dtype
 from segany.predict.decoding import MEMORY, Decoding, prompts_per_pass
 from segany.predict.embedding import ImageEmbedding, photo_hash
 from segany.predict.prediction import Prediction
@@ -42,8 +42,8 @@ class Predictor:
         metadata: what the weights say of themselves.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is bfloat16 where this machine is fast at it, and what
-            SEGANY_DTYPE says where that is set. "int8" is "auto" with most of a ViT encoder's products in 8 bits, on
-            a CPU: sooner, less exact.
+            SEGANY_DTYPE says where that is set; prompts of a small model it decodes in float32 on a CPU. "int8" is
+            "auto" with most of a ViT encoder's products in 8 bits, on a CPU: sooner, less exact.
         threads: CPU threads of the process, for all of torch; None leaves them alone.
         memory: bytes that decoding may take at once beside weights and results; changes no result.
 
@@ -76,7 +76,9 @@ class Predictor:
         self.backend = INT8 if dtype == INT8 else None
         """What makes embeddings where that is not torch in `dtype`; they are kept apart from others in a cache."""
         self._encoder = PredictionEncoder(self.model, self.dtype, int8=dtype == INT8)
-        self._decoding = Decoding(self.model, self.dtype)
+        self.decoding_dtype = choose_decoding_dtype(dtype, self.model, self.dtype)
+        """Precision in which prompts are decoded."""
+        self._decoding = Decoding(self.model, self.decoding_dtype)
         self.metadata = dict(metadata or {})
         self.fingerprint = fingerprint or fingerprint_of(model.config.to_dict(), model.state_dict())
         self._transform = ImageTransform(
@@ -262,7 +264,7 @@ class Predictor:
             groups[row.make].append(index)
         side, outputs = self.config.low_res, self.model.mask_decoder.num_mask_tokens
         low_res, iou = torch.empty(len(rows), outputs, side, side), torch.empty(len(rows), outputs)
-        step = prompts_per_pass(self.config, self.memory, self.dtype)
+        step = prompts_per_pass(self.config, self.memory, self.decoding_dtype)
         for members in groups.values():
             for start in range(0, len(members), step):
                 part = members[start : start + step]

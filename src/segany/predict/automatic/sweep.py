@@ -32,7 +32,9 @@ DECODE_SHARE, POOL_SHARE = 2, 8
 
 def clicks_at_once(predictor: Predictor, config: SweepConfig, work: int) -> int:
     """Clicks to decode together within so many bytes of working memory."""
-    return min(config.points_per_batch, prompts_per_pass(predictor.config, work // DECODE_SHARE, predictor.dtype))
+    return min(
+        config.points_per_batch, prompts_per_pass(predictor.config, work // DECODE_SHARE, predictor.decoding_dtype)
+    )
 
 
 class CropSweep:

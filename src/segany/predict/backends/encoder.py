@@ -23,6 +23,8 @@ from segany.predict.backends.vit import PreparedViT
 Run = Callable[[Tensor], Tensor]
 INT8 = "int8"
 """The precision whose ViT has linear layers in 8-bit integers, and all else as `auto` has it."""
+WIDE = 256
+"""Channels of an embedding from which on `auto` decodes in the encoder's precision: those of the released models."""
 KNOWN = {
     *(ImageEncoderViT, PatchEmbed, Block, Attention, MLPBlock),
     *(ConvEncoder, ConvBlock, GlobalAttention),
@@ -82,6 +84,15 @@ def check_int8(device: torch.device, model: Sam | None = None) -> None:
 
 def _is_vit(model: Sam) -> bool:
     return isinstance(model.image_encoder, ImageEncoderViT)
+
+
+def choose_decoding_dtype(name: str, model: Sam, encoding: torch.dtype) -> torch.dtype:
+    """Precision of the prompts' side: the encoder's, except that `auto` decodes small models in float32 on a CPU.
+
+    Their masks hang on few channels, so bfloat16 moves a border now and then, and there is little time to gain.
+    """
+    small = name == "auto" and model.device.type == "cpu" and model.config.width < WIDE
+    return torch.float32 if small and DTYPE_VARIABLE not in os.environ else encoding
 
 
 class PredictionEncoder:
