@@ -208,7 +208,7 @@ def test_what_is_wrong_with_a_call_is_said(toy_predictor: Predictor, image: Imag
 
 
 @pytest.mark.parametrize(
-    "options", [{"device": "toaster"}, {"dtype": "int8"}, {"dtype": "float16", "device": "cpu"}, {"threads": 0}]
+    "options", [{"device": "toaster"}, {"dtype": "int4"}, {"dtype": "float16", "device": "cpu"}, {"threads": 0}]
 )
 def test_impossible_options(options: dict[str, Any], toy_predictor: Predictor) -> None:
     with pytest.raises(OptionError, match=r"; got|needs"):
