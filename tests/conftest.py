@@ -110,3 +110,28 @@ def postgres() -> Iterator[str]:
             call("pg_ctl", "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres: str) -> Callable[[], str]:
+    """Empties a PostgreSQL database and tells its address."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+
+    def emptied() -> str:
+        with engine.connect() as connection:
+            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+            connection.execute(sa.text("CREATE SCHEMA public"))
+        return postgres + "postgres"
+
+    return emptied
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database's address, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'engine.sqlite'}"
+    emptied: Callable[[], str] = request.getfixturevalue("empty_postgres")
+    return emptied()

@@ -57,8 +57,8 @@ class Played:
             setattr(self, name, getattr(self, name) + value)
 
 
-class Annotator:
-    """One simulated annotator.
+class Person:
+    """One simulated person.
 
     Args:
         client: logged in as them.
@@ -71,6 +71,10 @@ class Annotator:
         self.client, self.truth, self.config = client, truth, config
         self.rng = np.random.default_rng(seed)
         self.played = Played()
+
+
+class Annotator(Person):
+    """One simulated annotator."""
 
     def work_once(self, project: int, stage: str | None = None) -> bool:
         """Claim a task and do it; False when there is none.
@@ -149,20 +153,8 @@ class Annotator:
         return result
 
 
-class Reviewer:
-    """One simulated reviewer, who sees the truth as annotators do.
-
-    Args:
-        client: logged in as them.
-        truth: what they see.
-        config: how they work.
-        seed: of their randomness.
-    """
-
-    def __init__(self, client: EngineClient, truth: Truth, config: HumanConfig, seed: int) -> None:
-        self.client, self.truth, self.config = client, truth, config
-        self.rng = np.random.default_rng(seed)
-        self.played = Played()
+class Reviewer(Person):
+    """One simulated reviewer, who sees the truth as annotators do."""
 
     def work_once(self, project: int, stage: str | None = None) -> bool:
         """Judge one submission; False when none waits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,31 +153,6 @@ class Place:
     def as_(self, name: str | None) -> Person:
         """Somebody who asks."""
         return Person(self.client, None if name is None else self.tokens[name], self.users.get(name or ""))
-
-
-@pytest.fixture(scope="session")
-def empty_postgres(postgres: str) -> Callable[[], str]:
-    """Empties a PostgreSQL database and tells its address."""
-    import sqlalchemy as sa
-
-    engine = sa.create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-
-    def emptied() -> str:
-        with engine.connect() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        return postgres + "postgres"
-
-    return emptied
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database's address, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'engine.sqlite'}"
-    emptied: Callable[[], str] = request.getfixturevalue("empty_postgres")
-    return emptied()
 
 
 @pytest.fixture
