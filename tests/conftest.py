@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -128,6 +129,23 @@ def empty_postgres(postgres: str) -> Callable[[], str]:
     return emptied
 
 
+@pytest.fixture(scope="session")
+def new_postgres(postgres: str) -> Callable[[], str]:
+    """Makes a PostgreSQL database that nothing else uses and tells its address."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    numbers = itertools.count()
+
+    def made() -> str:
+        name = f"module{next(numbers)}"
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        return postgres + name
+
+    return made
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database's address, of each kind in turn."""
@@ -135,3 +153,12 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'engine.sqlite'}"
     emptied: Callable[[], str] = request.getfixturevalue("empty_postgres")
     return emptied()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def address_for_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same for a whole module; on PostgreSQL a database of its own, which `address` does not empty."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('database') / 'engine.sqlite'}"
+    made: Callable[[], str] = request.getfixturevalue("new_postgres")
+    return made()

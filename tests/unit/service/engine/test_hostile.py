@@ -101,12 +101,11 @@ def test_documents_that_are_none(place_with_work: tuple[Place, dict[str, Any]], 
 
 
 @pytest.fixture(scope="module")
-def place_with_work(tmp_path_factory: pytest.TempPathFactory, toy_predictor: Any) -> Any:
+def place_with_work(address_for_all: str, tmp_path_factory: pytest.TempPathFactory, toy_predictor: Any) -> Any:
     from contextlib import ExitStack
 
-    folder = tmp_path_factory.mktemp("hostile")
     with ExitStack() as stack:
-        place = Place(folder, f"sqlite:///{folder / 'engine.sqlite'}", toy_predictor, stack).fill().serve()
+        place = Place(tmp_path_factory.mktemp("hostile"), address_for_all, toy_predictor, stack).fill().serve()
         yield place, place.as_("ann").claim(place.project)
 
 

@@ -1,4 +1,4 @@
-"""Every route and every role: who gets what. A new route without a line here fails."""
+"""Every route and every role, on both databases: who gets what. A new route without a line here fails."""
 
 from __future__ import annotations
 
@@ -148,10 +148,9 @@ ROUTES = sorted(
 
 
 @pytest.fixture(scope="module")
-def place(toy_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("matrix")
+def place(address_for_all: str, toy_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as stack:
-        made = Place(folder, f"sqlite:///{folder / 'engine.sqlite'}", toy_predictor, stack).fill(images=4).serve()
+        made = Place(tmp_path_factory.mktemp("matrix"), address_for_all, toy_predictor, stack).fill(images=4).serve()
         assert made.as_("bob").claim(made.project)["task"] == PARTS["task"], "none of those who ask below"
         yield made
 
@@ -219,7 +218,7 @@ def test_guessed_ids_are_not_there(place: Place, line: str) -> None:
     assert told["code"] and "Traceback" not in told["message"]
 
 
-def test_without_a_project_there_are_no_such_routes(toy_predictor: Predictor, place: Place, tmp_path: Any) -> None:
+def test_without_a_project_there_are_no_such_routes(toy_predictor: Predictor, tmp_path: Any) -> None:
     from starlette.testclient import TestClient
 
     app = create_app(Settings(data_dir=tmp_path, prepare=False, threads=1), loaders={"toy": lambda: toy_predictor})
