@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,36 +79,17 @@ def scene() -> Callable[[int, int], NDArray[np.uint8]]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """Address of a real PostgreSQL server, ending in a slash: add a database's name. No binaries: skip (CI: fail)."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "initdb")]
-    if not found[-1].exists():
+    spec = importlib.util.spec_from_file_location("postgres_server", Path(__file__).with_name("postgres_server.py"))
+    assert spec is not None and spec.loader is not None
+    server = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(server)
+    if server.tools() is None:
         reason = "needs a PostgreSQL server: apt-get install postgresql"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="segany-pg-"))
-    folder.chmod(0o755)
-    data, sockets = folder / "data", folder / "sockets"
-    sockets.mkdir(mode=0o777)
-    sockets.chmod(0o777)
-    as_nobody: list[str] = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        shutil.chown(folder, "nobody", "nogroup")
-
-    def call(tool: str, *arguments: str) -> None:
-        command = [*as_nobody, str(found[-1].with_name(tool)), "-D", str(data), *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-    options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c fsync=off -c max_connections=100"
-    try:
-        call("initdb", "-U", "segany", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
-        call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield f"postgresql+psycopg://segany@/?host={sockets}&dbname="
-        finally:
-            call("pg_ctl", "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with server.running("fsync=off", "max_connections=100") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
