@@ -15,6 +15,7 @@ from segany.cli.demo import demo
 from segany.cli.doctor import doctor
 from segany.cli.engine import engine
 from segany.cli.engine_loop import add_loop
+from segany.cli.engine_people import add_people
 from segany.cli.evaluate import evaluate
 from segany.cli.everything import everything
 from segany.cli.export import export
@@ -46,6 +47,7 @@ app.command(doctor)
 app.command(train)
 app.command(serve)
 add_loop(engine)
+add_people(engine)
 app.command(engine)
 
 

@@ -63,6 +63,10 @@ class TokenInfo:
     created: datetime
     expires: datetime
     revoked: bool
+    over: bool
+    """Revoked or run out: good for nothing."""
+    shown: bool = False
+    """It is the one that was shown when asking."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,15 @@ class Asker:
     name: str
     """"local" without a token, "token" with one; accounts put their own name here."""
 
+    @property
+    def owner(self) -> int | None:
+        """Whose is what they begin; None where nobody has an account."""
+        return None
+
+    def may_see(self, owner: int | None) -> bool:
+        """Whether they are told of what somebody began."""
+        return True
+
 
 class Authenticator(Protocol):
     """Finds out who asks; one that has to wait for a database is a coroutine."""

@@ -36,6 +36,8 @@ class Job:
     image: str
     """Key of the photo."""
     model: str
+    owner: int | None = None
+    """Number of the account that began it; None where nobody had one."""
     knobs: dict[str, Any] = field(default_factory=dict)
     status: Status = "queued"
     done: int = 0
@@ -83,30 +85,36 @@ class JobStore:
             if not job.is_finished:
                 self._requeue_after_kill(job)
 
-    def create(self, *, kind: str, image: str, model: str, knobs: dict[str, Any]) -> Job:
+    def create(self, *, kind: str, image: str, model: str, knobs: dict[str, Any], owner: int | None = None) -> Job:
         """A new queued job, on disk when this returns."""
-        job = Job(id=secrets.token_hex(16), kind=kind, image=image, model=model, knobs=knobs, created=now())
+        id = secrets.token_hex(16)
+        job = Job(id=id, kind=kind, image=image, model=model, owner=owner, knobs=knobs, created=now())
         with self._lock:
             self._write(job)
             self._jobs[job.id] = job
             self._forget_old()
         return job
 
-    def get(self, id: str) -> Job:
+    def get(self, id: str, may_see: Callable[[int | None], bool] | None = None) -> Job:
         """A job.
 
+        Args:
+            id: the job's.
+            may_see: whether a job of this owner may be told of; None for the service itself.
+
         Raises:
-            ApiError: 404, there is none.
+            ApiError: 404, there is none, or it is another's.
         """
         with self._lock:
-            if id not in self._jobs:
+            job = self._jobs.get(id)
+            if job is None or (may_see is not None and not may_see(job.owner)):
                 raise ApiError(
                     404,
                     "job_unknown",
                     f"expected the id of a job; got {id}, which is not there. Old finished jobs are forgotten: "
                     "start a new one.",
                 )
-            return self._jobs[id]
+            return job
 
     def all(self) -> list[Job]:
         """Every job, oldest first."""

@@ -70,7 +70,7 @@ class JobRunner:
         """Begin with what is queued."""
         self._thread.start()
 
-    def submit(self, *, kind: str, image: str, model: str, knobs: dict[str, Any]) -> Job:
+    def submit(self, *, kind: str, image: str, model: str, knobs: dict[str, Any], owner: int | None = None) -> Job:
         """Queue a job.
 
         Raises:
@@ -79,7 +79,7 @@ class JobRunner:
         with self._changed:
             if self._stopped or len(self._store.queued()) >= self._limit:
                 raise busy("the queue of jobs", seconds=30)
-            job = self._store.create(kind=kind, image=image, model=model, knobs=knobs)
+            job = self._store.create(kind=kind, image=image, model=model, knobs=knobs, owner=owner)
             self._changed.notify()
         return job
 

@@ -40,6 +40,25 @@ def test_passwords_come_from_the_environment_or_standard_input(
     assert "locked" in run("engine", "users", garden, "--lock", "ann").out
 
 
+def test_tokens_are_listed_and_ended(garden: Path, run: Run) -> None:
+    from segany.core.errors import AccessError
+    from segany.engine.store import open_store
+
+    store = open_store(garden)
+    admin = store.users()[0]
+    kept, ended = (store.issue_token(admin.id, seconds=3600, label=label) for label in ("nightly", "lost laptop"))
+    told = run("engine", "tokens", garden, admin.name)
+    assert "nightly" in told.out and "lost laptop" in told.out and kept.secret not in told.out
+    told = run("engine", "tokens", garden, admin.name, "--end", str(ended.id))
+    assert told.code == 0 and "nightly" in told.out and "lost laptop" not in told.out
+    assert store.check_token(kept.secret).name == admin.name
+    with pytest.raises(AccessError):
+        store.check_token(ended.secret)
+    store.close()
+    assert run("engine", "tokens", garden, "nobody").code == 1
+    assert run("engine", "tokens", garden, admin.name, "--end", "4711").code == 1
+
+
 def test_a_project_is_named_where_there_are_several(garden: Path, run: Run) -> None:
     assert run("engine", "status", garden).code == 0
     assert run("engine", "init", garden, "--project", "pond").code == 0

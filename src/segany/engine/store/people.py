@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pwdlib import PasswordHash
 from sqlalchemy import exc
 
-from segany.core.errors import AccessError, OptionError
+from segany.core.errors import AccessError, NotFoundError, OptionError
 from segany.engine.config import ROLES, Role
 from segany.engine.store import rows
 from segany.engine.store.base import StoreBase, get
@@ -159,12 +159,26 @@ class PeopleStore(StoreBase):
             raise AccessError("a token must be valid; this one is unknown, over or revoked. Log in again.")
         return rows.user(row)
 
-    def tokens(self, user: int) -> list[TokenInfo]:
-        """A person's tokens, newest first, without their secrets."""
+    def tokens(self, user: int, *, secret: str | None = None) -> list[TokenInfo]:
+        """A person's tokens, newest first, without their secrets; the one of `secret` is marked.
+
+        Raises:
+            NotFoundError: there is no such person.
+        """
+        mine = None if secret is None else _sha256(secret)
         with self._read() as s:
+            get(s, UserRow, user, "person")
             query = sa.select(TokenRow).where(TokenRow.person_id == user).order_by(TokenRow.id.desc())
             return [
-                TokenInfo(id=row.id, label=row.label, created=row.created, expires=row.expires, revoked=row.revoked)
+                TokenInfo(
+                    id=row.id,
+                    label=row.label,
+                    created=row.created,
+                    expires=row.expires,
+                    revoked=row.revoked,
+                    over=row.revoked or row.expires <= self._clock(),
+                    shown=row.sha256 == mine,
+                )
                 for row in s.scalars(query)
             ]
 
@@ -172,6 +186,17 @@ class PeopleStore(StoreBase):
         """Log out: the token is good for nothing from now on; an unknown one is left alone."""
         with self._write() as s:
             s.execute(sa.update(TokenRow).where(TokenRow.sha256 == _sha256(secret)).values(revoked=True))
+
+    def end_token(self, user: int, token: int) -> None:
+        """One of a person's tokens is good for nothing from now on.
+
+        Raises:
+            NotFoundError: they have no such token.
+        """
+        with self._write() as s:
+            ended = sa.update(TokenRow).where(TokenRow.id == token, TokenRow.person_id == user).values(revoked=True)
+            if s.execute(ended.returning(TokenRow.id)).first() is None:
+                raise NotFoundError(f"there must be a token of this number; there is no token {token} of theirs.")
 
     def _hashed(self, password: str) -> str:
         if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:

@@ -37,6 +37,15 @@ class Person(Asker):
     csrf: str | None = field(repr=False)
     """What writes must show beside the cookie; None for those who show the token itself."""
 
+    @property
+    def owner(self) -> int | None:
+        """Their number in the store."""
+        return self.user.id
+
+    def may_see(self, owner: int | None) -> bool:
+        """Their own; admins everybody's, and what was begun before there were accounts."""
+        return self.user.role == "admin" or owner == self.user.id
+
 
 @dataclass(frozen=True)
 class PeopleAuth:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from segany.core.errors import DataError
-from segany.engine.values import Assignment, Image, ModelVersion, Outcome, Region, User
+from segany.engine.values import Assignment, Image, ModelVersion, Outcome, Region, TokenInfo, User
 from segany.records.annotation import AnnotationDocument
 from segany.service.engine.parts import EngineParts
 from segany.service.engine.schemas import LONGEST_SECONDS
@@ -87,6 +87,15 @@ def person_value(user: User) -> dict[str, Any]:
 def account_value(user: User) -> dict[str, Any]:
     """Fields of an `AccountInfo`."""
     return {**person_value(user), "active": user.active, "created": user.created}
+
+
+def token_values(tokens: list[TokenInfo]) -> list[dict[str, Any]]:
+    """Fields of every `TokenListed`: of those that are still good for something."""
+    return [
+        {"id": one.id, "label": one.label, "created": one.created, "expires": one.expires, "current": one.shown}
+        for one in tokens
+        if not one.over
+    ]
 
 
 def photo_value(image: Image) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from segany.core.errors import TransitionError
 from segany.service.engine.access import AdminOf, EngineOf
-from segany.service.engine.bodies import account_value
+from segany.service.engine.bodies import account_value, token_values
 from segany.service.engine.parts import Id
-from segany.service.engine.schemas import AccountInfo, NewPerson, PersonChange
+from segany.service.engine.schemas import AccountInfo, NewPerson, PersonChange, TokenListed
 
 router = APIRouter(tags=["people"])
 
@@ -50,3 +50,17 @@ async def change_person(engine: EngineOf, person: AdminOf, user: Id, body: Perso
         return account_value(store.change_user(user, role=body.role, active=body.active, password=body.password))
 
     return AccountInfo.model_validate(await engine.logins.run(change))
+
+
+@router.get("/people/{user}/tokens")
+async def list_tokens_of(engine: EngineOf, person: AdminOf, user: Id) -> list[TokenListed]:
+    """Somebody's logins and tokens that are still good, newest first; never their secrets."""
+    tokens = await engine.ask(engine.store.tokens, user, secret=person.secret)
+    return [TokenListed.model_validate(value) for value in token_values(tokens)]
+
+
+@router.delete("/people/{user}/tokens/{token}", status_code=204)
+async def end_token_of(engine: EngineOf, person: AdminOf, user: Id, token: Id) -> Response:
+    """One of somebody's logins or tokens is good for nothing from now on."""
+    await engine.ask(engine.store.end_token, user, token)
+    return Response(status_code=204)

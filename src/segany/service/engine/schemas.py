@@ -78,6 +78,16 @@ class TokenAnswer(BaseModel):
     expires: datetime
 
 
+class TokenListed(BaseModel):
+    """A login or a program's token that is good for something; never its secret."""
+
+    id: int
+    label: str = Field(description='"session" for a login of the page.', examples=["nightly upload"])
+    created: datetime
+    expires: datetime
+    current: bool = Field(description="It is what this request showed.")
+
+
 class ProjectKnobs(BaseModel):
     """What the page needs to know of a project's settings."""
 

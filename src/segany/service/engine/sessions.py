@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from segany.core.errors import AccessError
 from segany.service.engine.access import COOKIE, AnnotatorOf, EngineOf, csrf_of
-from segany.service.engine.bodies import person_value
-from segany.service.engine.schemas import Login, SessionInfo, TokenAnswer, TokenRequest
+from segany.service.engine.bodies import person_value, token_values
+from segany.service.engine.parts import Id
+from segany.service.engine.schemas import Login, SessionInfo, TokenAnswer, TokenListed, TokenRequest
 from segany.service.errors import ApiError
 from segany.service.parts import PartsOf
 
@@ -69,3 +70,17 @@ async def make_token(engine: EngineOf, person: AnnotatorOf, body: TokenRequest) 
     issued = await engine.ask(issue, person.user.id, seconds=body.days * DAY_S, label=body.label or "token")
     told: dict[str, Any] = {"token": issued.secret, "expires": issued.expires}
     return TokenAnswer.model_validate(told)
+
+
+@router.get("/tokens")
+async def list_tokens(engine: EngineOf, person: AnnotatorOf) -> list[TokenListed]:
+    """One's own logins and tokens that are still good, newest first; their secrets were told once and are not kept."""
+    tokens = await engine.ask(engine.store.tokens, person.user.id, secret=person.secret)
+    return [TokenListed.model_validate(value) for value in token_values(tokens)]
+
+
+@router.delete("/tokens/{token}", status_code=204)
+async def end_token(engine: EngineOf, person: AnnotatorOf, token: Id) -> Response:
+    """One of one's own logins or tokens is good for nothing from now on."""
+    await engine.ask(engine.store.end_token, person.user.id, token)
+    return Response(status_code=204)

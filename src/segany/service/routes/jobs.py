@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
 from segany.service.jobs import Job
-from segany.service.parts import Parts, PartsOf
+from segany.service.parts import AskerOf, Parts, PartsOf
 from segany.service.schemas import JobInfo, JobRequest, Progress, RecordsAnswer
 from segany.service.sources import check_knobs
 
@@ -35,49 +35,51 @@ EVENTS = {
 
 
 @router.post("", status_code=202)
-async def start_job(parts: PartsOf, body: JobRequest) -> JobInfo:
+async def start_job(parts: PartsOf, asker: AskerOf, body: JobRequest) -> JobInfo:
     """Queue a search for everything in a photo. Jobs are done one by one, and survive a restart of the service."""
     model = await parts.model_name(body.model, body.image)
     check_knobs(body.knobs, parts.settings)
     await parts.files.run(parts.images.get, body.image)
     job = await parts.files.run(
-        lambda: parts.runner.submit(kind=body.kind, image=body.image, model=model, knobs=body.knobs)
+        lambda: parts.runner.submit(kind=body.kind, image=body.image, model=model, knobs=body.knobs, owner=asker.owner)
     )
     return job_info(job)
 
 
 @router.get("")
-async def list_jobs(parts: PartsOf) -> list[JobInfo]:
-    """Every job that is remembered, oldest first."""
-    return [job_info(job) for job in parts.jobs.all()]
+async def list_jobs(parts: PartsOf, asker: AskerOf) -> list[JobInfo]:
+    """Every job that is remembered, oldest first; where people have accounts, one's own, and for admins everybody's."""
+    return [job_info(job) for job in parts.jobs.all() if asker.may_see(job.owner)]
 
 
 @router.get("/{id}")
-async def get_job(parts: PartsOf, id: IdInPath) -> JobInfo:
+async def get_job(parts: PartsOf, asker: AskerOf, id: IdInPath) -> JobInfo:
     """How far a job is."""
-    return job_info(parts.jobs.get(id))
+    return job_info(parts.jobs.get(id, asker.may_see))
 
 
 @router.delete("/{id}")
-async def cancel_job(parts: PartsOf, id: IdInPath) -> JobInfo:
+async def cancel_job(parts: PartsOf, asker: AskerOf, id: IdInPath) -> JobInfo:
     """Cancel a job; one that is finished stays as it is."""
+    parts.jobs.get(id, asker.may_see)
     return job_info(await parts.files.run(parts.runner.cancel, id))
 
 
 @router.get("/{id}/records", response_model=RecordsAnswer, response_class=FileResponse)
-async def get_records(parts: PartsOf, id: IdInPath) -> FileResponse:
+async def get_records(parts: PartsOf, asker: AskerOf, id: IdInPath) -> FileResponse:
     """The masks of a done job."""
+    parts.jobs.get(id, asker.may_see)
     return FileResponse(parts.jobs.records(id), media_type="application/json")
 
 
 @router.get("/{id}/events", response_class=StreamingResponse, responses={200: {"content": EVENTS}})
-async def watch_job(parts: PartsOf, id: IdInPath, request: Request) -> StreamingResponse:
+async def watch_job(parts: PartsOf, asker: AskerOf, id: IdInPath, request: Request) -> StreamingResponse:
     """A job's steps as server-sent events: `progress`, then one of `done`, `failed`, `cancelled`.
 
     The data of each is the job as `GET /jobs/{id}` gives it. A stream that ends without one of the last three was cut
     by a restart: open it again.
     """
-    parts.jobs.get(id)
+    parts.jobs.get(id, asker.may_see)
     return StreamingResponse(events(parts, id, request), media_type="text/event-stream")
 
 

@@ -73,6 +73,33 @@ def test_tokens_of_ones_own(place: Place) -> None:
     assert place.client.get(SESSION, headers=headers).status_code == 401
 
 
+def test_tokens_are_listed_without_their_secrets_and_ended_one_by_one(place: Place) -> None:
+    place.fill(images=1).serve()
+    ann, bob, root = place.as_("ann"), place.as_("bob"), place.as_("root")
+    made = ann("POST", "/session/token", json={"label": "nightly", "days": 2}).json()
+    over = place.store.issue_token(place.users["ann"], seconds=-1, label="over").id
+    answer = ann("GET", "/session/tokens")
+    listed = answer.json()
+    assert [(one["label"], one["current"]) for one in listed] == [("nightly", False), ("session", True)]
+    assert set(listed[0]) == {"id", "label", "created", "expires", "current"}
+    assert listed[0]["expires"] == made["expires"] and listed[0]["id"] != over
+    assert made["token"] not in answer.text and ann.token is not None and ann.token not in answer.text
+    theirs = root("GET", f"/people/{place.users['ann']}/tokens").json()
+    assert theirs == [{**one, "current": False} for one in listed], "an admin sees the same"
+
+    nightly, session = (one["id"] for one in listed)
+    his = bob("GET", "/session/tokens").json()[0]["id"]
+    assert bob("DELETE", f"/session/tokens/{nightly}").status_code == 404, "another's"
+    assert root("DELETE", f"/people/{place.users['bob']}/tokens/{nightly}").status_code == 404, "not of this person"
+    headers = {"authorization": f"Bearer {made['token']}"}
+    assert place.client.get(SESSION, headers=headers).status_code == 200
+    assert ann("DELETE", f"/session/tokens/{nightly}").status_code == 204
+    assert place.client.get(SESSION, headers=headers).status_code == 401
+    assert root("DELETE", f"/people/{place.users['ann']}/tokens/{session}").status_code == 204
+    assert ann("GET", "/session").status_code == 401
+    assert bob("GET", "/session/tokens").json()[0]["id"] == his, "the others' stay"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

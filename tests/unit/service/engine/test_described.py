@@ -33,7 +33,7 @@ class Live:
     def __init__(self, place: Place, url: str) -> None:
         self.place, self.url = place, url
         self.victim = place.store.add_user("victim", "correct horse", "annotator").id
-        self.known = {"project": 1, "task": 1, "image": 1, "region": 1, "model": 1, "user": self.victim}
+        self.known = {"project": 1, "task": 1, "image": 1, "region": 1, "model": 1, "user": self.victim, "token": 1}
 
     def token(self, role: str) -> str:
         """A fresh one: some cases log out."""

@@ -25,6 +25,8 @@ LEAST: dict[str, int] = {
     f"GET {V1}/session": ANNOTATOR,
     f"DELETE {V1}/session": ANNOTATOR,
     f"POST {V1}/session/token": ANNOTATOR,
+    f"GET {V1}/session/tokens": ANNOTATOR,
+    f"DELETE {V1}/session/tokens/{{token}}": ANNOTATOR,
     f"GET {V1}/models": ANNOTATOR,
     f"GET {V1}/models/{{name}}": ANNOTATOR,
     f"GET {V1}/models/{{name}}/onnx/{{file}}": ANNOTATOR,
@@ -65,11 +67,13 @@ LEAST: dict[str, int] = {
     f"GET {V1}/projects/{{project}}/people": ADMIN,
     f"POST {V1}/projects/{{project}}/people": ADMIN,
     f"PATCH {V1}/people/{{user}}": ADMIN,
+    f"GET {V1}/people/{{user}}/tokens": ADMIN,
+    f"DELETE {V1}/people/{{user}}/tokens/{{token}}": ADMIN,
 }
 """The lowest role that each route takes."""
 
 KEY, JOB, LEASE = "0" * 64, "0" * 32, "nobodys-lease"
-PARTS = {"project": 1, "task": 1, "image": 1, "region": 1, "model": 1, "user": 9, "id": JOB, "name": "toy"}
+PARTS = {"project": 1, "task": 1, "image": 1, "region": 1, "model": 1, "user": 9, "token": 99, "id": JOB, "name": "toy"}
 WRITE = {"lease": LEASE, "key": "client-key", "reason": "why"}
 OUTLINE = [[1, 1], [9, 1], [9, 9]]
 PROMPTS: dict[str, Any] = {"prompts": [{"points": [[5, 5]], "labels": [1]}]}
@@ -95,13 +99,16 @@ OWN_ANSWER = {
     "DELETE /images/{key}": 404,
     "DELETE /jobs/{id}": 404,
     "DELETE /engine/regions/{region}": 404,
+    "DELETE /people/{user}/tokens/{token}": 404,
     "DELETE /session": 204,
+    "DELETE /session/tokens/{token}": 404,
     "GET /images/{key}": 404,
     "GET /images/{key}/embedding": 404,
     "GET /jobs/{id}": 404,
     "GET /jobs/{id}/events": 404,
     "GET /jobs/{id}/records": 404,
     "GET /models/{name}/onnx/{file}": 404,
+    "GET /people/{user}/tokens": 404,
     "GET /projects/{project}/plots/{name}.png": 404,
     "PATCH /people/{user}": 404,
     "POST /engine/images/{image}/clear": 409,
@@ -202,7 +209,7 @@ def test_guessed_ids_are_not_there(place: Place, line: str) -> None:
     """Whoever asks, even an admin: an id that nothing has."""
     method, path = line.split()
     short = path.removeprefix(V1)
-    guess = dict.fromkeys(("project", "task", "image", "region", "model", "user"), 4711)
+    guess = dict.fromkeys(("project", "task", "image", "region", "model", "user", "token"), 4711)
     body = BODIES.get(short)
     if short == "/tasks/{task}/submit":
         body = {**WRITE, "document": document({"image_id": 1, "key": KEY, "width": 80, "height": 48, "file_name": "a"})}

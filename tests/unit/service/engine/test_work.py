@@ -128,6 +128,31 @@ def test_photos_need_no_upload(place: Place) -> None:
     assert ann("DELETE", f"/images/{place.images[1].sha256}").json()["error"]["code"] == "image_of_project"
 
 
+def test_jobs_belong_to_who_began_them(place: Place) -> None:
+    """To others, even reviewers, an id they came to know is none; after a restart as well."""
+    place.fill(images=1).serve(source_of=lambda model, knobs: lambda rgb, **_: [])
+    ann, bob = place.as_("ann"), place.as_("bob")
+    body = {"kind": "everything", "image": place.images[0].sha256}
+    job = ann("POST", "/jobs", json=body).json()["id"]
+    his = bob("POST", "/jobs", json=body).json()["id"]
+
+    def check() -> None:
+        ann, bob, rev, root = (place.as_(name) for name in ("ann", "bob", "rev", "root"))
+        for other in (bob, rev):
+            for method, path in (("GET", ""), ("GET", "/records"), ("GET", "/events"), ("DELETE", "")):
+                answer = other(method, f"/jobs/{job}{path}")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (404, "job_unknown"), (method, path)
+        listed = [[one["id"] for one in asker("GET", "/jobs").json()] for asker in (ann, bob, rev, root)]
+        assert listed == [[job], [his], [], [job, his]]
+        assert root("GET", f"/jobs/{job}").status_code == ann("GET", f"/jobs/{job}/events").status_code == 200
+
+    check()
+    place.stop()
+    place.serve(source_of=lambda model, knobs: lambda rgb, **_: [])
+    check()
+    assert place.as_("root")("DELETE", f"/jobs/{job}").json()["status"] == "done"
+
+
 def test_faces_are_found_drawn_and_cleared(place: Place) -> None:
     place.fill(images=1).serve()
     rev, image = place.as_("rev"), place.images[0].id
