@@ -18,7 +18,7 @@ WEB = Path(__file__).resolve().parent
 PAGE = WEB.parent / "src" / "segany" / "service" / "page"
 STAMP = PAGE / ".built-from"
 OLDEST_NODE = 20
-NOT_SOURCES = {"node_modules", "tests", "ort", "dist"}
+NOT_SOURCES = {"node_modules", "tests", "ort", "dist", "schema.d.ts"}
 
 
 class NoNode(Exception):

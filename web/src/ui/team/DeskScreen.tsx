@@ -22,19 +22,31 @@ interface Props {
   readonly mode: Mode;
 }
 
-export const SKIP_REASONS = [
-  "Nothing to annotate in it",
-  "Blurred, dark or damaged",
-  "Shows people who should not be shown",
-  "Too hard to tell things apart",
-] as const;
-
-export const REJECT_REASONS = [
-  "Something prominent is missing",
-  "An edge is not where the thing ends",
-  "A mask is of no thing, or of two",
-  "The same thing twice",
-] as const;
+/** What is asked before a task is left, and the reasons that are common. */
+const QUESTIONS = {
+  skip: {
+    title: "Skip this image",
+    about: "It is left for good, and the next one comes. Why?",
+    reasons: [
+      "Nothing to annotate in it",
+      "Blurred, dark or damaged",
+      "Shows people who should not be shown",
+      "Too hard to tell things apart",
+    ],
+    button: "Skip it",
+  },
+  reject: {
+    title: "Send it back",
+    about: "Its annotator gets it again, with your reason.",
+    reasons: [
+      "Something prominent is missing",
+      "An edge is not where the thing ends",
+      "A mask is of no thing, or of two",
+      "The same thing twice",
+    ],
+    button: "Send back",
+  },
+} as const;
 
 export function DeskScreen({ crew, project, mode }: Props) {
   const desk = useMemo(() => new Desk(crew, project, mode), [crew, project, mode]);
@@ -71,23 +83,10 @@ export function DeskScreen({ crew, project, mode }: Props) {
         <Nothing desk={desk} />
       )}
       {open && <Foot desk={desk} task={open} ask={setAsking} />}
-      {asking === "skip" && (
+      {asking && (
         <ReasonSheet
-          title="Skip this image"
-          about="It is left for good, and the next one comes. Why?"
-          reasons={SKIP_REASONS}
-          button="Skip it"
-          onReason={(reason) => void desk.skip(reason)}
-          onClose={() => setAsking(null)}
-        />
-      )}
-      {asking === "reject" && (
-        <ReasonSheet
-          title="Send it back"
-          about="Its annotator gets it again, with your reason."
-          reasons={REJECT_REASONS}
-          button="Send back"
-          onReason={(reason) => void desk.reject(reason)}
+          {...QUESTIONS[asking]}
+          onReason={(reason) => void desk[asking](reason)}
           onClose={() => setAsking(null)}
         />
       )}
