@@ -148,7 +148,7 @@ def assignment_text(work: Assignment, model: ModelVersion | None, annotator: str
         "document": None if document is None else document.document.to_json(),
         "document_id": None if document is None else document.id,
         "verdict": {"reason": task.reason} if sent_back else None,
-        "attempt": task.submissions + 1,
+        "attempt": task.submissions + (task.state != "in_review"),
         "model": version_value(model),
         "annotator": annotator,
     }

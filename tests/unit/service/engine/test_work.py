@@ -18,6 +18,7 @@ def test_annotated_sent_back_mended_and_accepted(place: Place) -> None:
 
     judged = rev.claim_review(project)
     assert judged["task"] == work["task"] and judged["annotator"] == "ann"
+    assert judged["attempt"] == 1
     assert judged["document_id"] == done.json()["document"] and len(judged["document"]["annotations"]) == 2
     assert rev.judge(judged, "reject", reason="the bird is missing").json()["state"] == "rejected"
 
