@@ -123,8 +123,7 @@ def test_annotate_send_back_mend_accept(garden: Garden, enter: Callable[..., Any
     ann.press("s")
     assert ann.find("submit").is_disabled(), "a mask is still being made"
     ann.accept()
-    ann.documents(3)
-    ann.page.reload()
+    ann.page.reload()  # at once: what is shown as kept is kept
     working(ann, "wide.png")
     until(lambda: ann.page.evaluate(AHEAD), ann)
     assert ann.find("submit").inner_text().strip() == "Hand in 3 masks", "a reload loses nothing"

@@ -1,7 +1,7 @@
 // What the browser keeps comes back: documents, the mask being made with what the model was told, found masks.
 
 import "fake-indexeddb/auto";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { EMPTY } from "../src/core/bitmap";
 import { newDocument } from "../src/core/document";
 import { boxBitmap } from "../src/core/strokes";
@@ -27,6 +27,35 @@ it("keeps the newest of many saves, and every photo's own", async () => {
   expect(await storage.work("a")).toBeNull();
   storage.close();
 });
+
+it.each(Array.from({ length: 12 }, (_, i) => i))(
+  "loses no save made %i steps after the one before",
+  async (steps) => {
+    const storage = await Storage.open(`steps ${steps}`);
+    const start = newWork(newDocument(image, now));
+    const later = { ...start, document: { ...start.document, active_seconds: 7 } };
+    const real = IDBDatabase.prototype.transaction;
+    let second: Promise<void> | null = null;
+    const after = async () => {
+      for (let i = 0; i < steps; i++) await null;
+      second ??= storage.save("a", later);
+    };
+    const spy = vi.spyOn(IDBDatabase.prototype, "transaction").mockImplementation(function (
+      this: IDBDatabase,
+      ...how: Parameters<typeof real>
+    ) {
+      const made = real.apply(this, how);
+      if (how[1] === "readwrite") made.addEventListener("complete", () => void after());
+      return made;
+    });
+    await storage.save("a", start);
+    await vi.waitFor(() => expect(second).not.toBeNull());
+    await second;
+    spy.mockRestore();
+    expect((await storage.work("a"))?.document.active_seconds).toBe(7);
+    storage.close();
+  },
+);
 
 it("brings back a draft so that the model gives the same answer again", async () => {
   const storage = await Storage.open("draft");

@@ -1,5 +1,5 @@
-// What the browser keeps: photos and the work on each. Saving never lags: the newest state is written as soon as the
-// write before it is done.
+// What the browser keeps: photos and the work on each. A change is handed to the browser in the moment it is made; of
+// those made while a write is under way the newest follows as soon as it is done, or when the page is about to go.
 
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import type { AnnotationDocument } from "../core/document";
@@ -109,7 +109,18 @@ export class Storage {
         fresh.createObjectStore("tasks", { keyPath: "key" });
       },
     });
-    return new Storage(database);
+    const storage = new Storage(database);
+    if (typeof document !== "undefined") storage.flushBeforeLeaving();
+    return storage;
+  }
+
+  /** A page that is hidden may be gone without another word. */
+  private flushBeforeLeaving(): void {
+    const flush = () => void this.flush().catch(() => {}); // nobody is left to be told
+    addEventListener("pagehide", flush);
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "hidden") flush();
+    });
   }
 
   async photos(): Promise<StoredPhoto[]> {
@@ -158,18 +169,29 @@ export class Storage {
   /** Save the work on a photo; of several states that wait, only the newest is written. */
   save(key: string, work: Work): Promise<void> {
     this.waiting.set(key, work);
-    this.writing ??= this.write().finally(() => {
-      this.writing = null;
-    });
+    this.writing ??= this.write();
     return this.writing;
   }
 
+  /** No moment lies between seeing that nothing waits and being open for the next save. */
   private async write(): Promise<void> {
-    for (let next = this.waiting.entries().next(); !next.done; next = this.waiting.entries().next()) {
-      const [key, work] = next.value;
-      this.waiting.delete(key);
-      await this.database.put("works", stored(key, work));
+    try {
+      do await this.flush();
+      while (this.waiting.size > 0);
+    } finally {
+      this.writing = null;
     }
+  }
+
+  /** Hand over all that waits, now. The commit goes along, so that it needs no answer from a page that is gone. */
+  private async flush(): Promise<void> {
+    if (this.waiting.size === 0) return;
+    const values = [...this.waiting].map(([key, work]) => stored(key, work));
+    this.waiting.clear();
+    const writing = this.database.transaction("works", "readwrite");
+    const puts = values.map((value) => writing.store.put(value));
+    writing.commit();
+    await Promise.all([...puts, writing.done]);
   }
 
   close(): void {
