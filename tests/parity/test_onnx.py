@@ -140,7 +140,7 @@ def test_client_of_the_references_file_gets_the_predictors_masks(
 
 def test_rounding_of_sizes_is_the_frames(tiny: Predictor, tiny_client: Client) -> None:
     """Sides whose scaled length lies at, or a rounding error from, one half."""
-    embedding = torch.zeros(1, tiny.config.width, tiny.config.grid, tiny.config.grid).numpy()
+    embedding = torch.zeros(1, tiny.config.channels, tiny.config.grid, tiny.config.grid).numpy()
     for size_hw in ((1, 1024), (3, 1024), (511, 1024), (335, 488), (1000, 333), (2, 2000)):
         masks, _, low_res = tiny_client(embedding, size_hw, points=[(0, 0)], labels=[1])
         frame = tiny.model.frame(size_hw)
@@ -206,7 +206,7 @@ def test_ragged_batch_gives_each_prompt_its_own_answer(tiny: Predictor, folder: 
     config, draw = tiny.config, torch.Generator().manual_seed(1)
     (path,) = write_graph(decoder_spec(tiny.model, ExportConfig(), batch=True), folder, 17)
     session, decode = open_session(path), PromptDecoder(tiny.model)
-    embedding = torch.randn(1, config.width, config.grid, config.grid, generator=draw)
+    embedding = torch.randn(1, config.channels, config.grid, config.grid, generator=draw)
     labels = torch.full((4, 6), float(BATCH_FILLER))
     for row, own in enumerate(((1, -1), (2, 3), (1, 0, 1, 0, 1, -1), (0, 2, 3))):
         labels[row, : len(own)] = torch.tensor(own, dtype=torch.float32)

@@ -39,16 +39,18 @@ def lively(config: ModelConfig, seed: int) -> Sam:
     return model
 
 
-def decoder_only(width: int, grid: int, decoder: DecoderConfig) -> ModelConfig:
+def decoder_only(width: int, grid: int, decoder: DecoderConfig, *, detail: bool = False) -> ModelConfig:
     encoder = ConvConfig(widths=(8, 8, 8, 8), depths=(1, 1, 1, 1))
-    return ModelConfig(name="part", encoder=encoder, canvas=16 * grid, width=width, mask_channels=8, decoder=decoder)
+    return ModelConfig(
+        name="part", encoder=encoder, canvas=16 * grid, width=width, mask_channels=8, decoder=decoder, detail=detail
+    )
 
 
 def prompt(model: Sam, points: int, has_mask: bool, seed: int) -> tuple[Tensor, ...]:
     """Embedding, coordinates, labels of every kind, a mask hint and its switch."""
     config, draw = model.config, torch.Generator().manual_seed(seed)
     return (
-        torch.randn(1, config.width, config.grid, config.grid, generator=draw),
+        torch.randn(1, config.channels, config.grid, config.grid, generator=draw),
         torch.rand(1, points, 2, generator=draw) * config.canvas,
         torch.randint(-1, 4, (1, points), generator=draw).float(),
         5 * torch.randn(1, 1, config.low_res, config.low_res, generator=draw),
@@ -70,16 +72,25 @@ def difference(found: Tensor, expected: Tensor) -> float:
     grid=st.sampled_from((2, 5, 8)),
     points=st.integers(1, 9),
     has_mask=st.booleans(),
+    detail=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_split_is_the_whole_decoder(
-    heads: int, head_width: int, downsample: int, outputs: int, grid: int, points: int, has_mask: bool, seed: int
+    heads: int,
+    head_width: int,
+    downsample: int,
+    outputs: int,
+    grid: int,
+    points: int,
+    has_mask: bool,
+    detail: bool,
+    seed: int,
 ) -> None:
     """Any sizes, any prompt, in double precision, where only algebra can make a difference."""
     shape = DecoderConfig(
         heads=heads, mlp_width=24, attention_downsample=downsample, multimask_outputs=outputs, iou_head_width=16
     )
-    model = lively(decoder_only(heads * head_width, grid, shape), seed).double()
+    model = lively(decoder_only(heads * head_width, grid, shape, detail=detail), seed).double()
     embedding, coords, labels, hint, has = (x.double() for x in prompt(model, points, has_mask, seed))
     weights = SplitWeights(model).double()
     with torch.no_grad():
@@ -95,12 +106,12 @@ def test_split_is_the_whole_decoder(
 @pytest.mark.parametrize("part", Prepared._fields)
 def test_every_prepared_tensor_matters(part: str) -> None:
     """A tensor the click part did not need would be memory and time for nothing."""
-    model = lively(decoder_only(32, 4, DecoderConfig(heads=4, mlp_width=32, iou_head_width=16)), 0)
+    model = lively(decoder_only(32, 4, DecoderConfig(heads=4, mlp_width=32, iou_head_width=16), detail=True), 0)
     weights = SplitWeights(model)
     embedding, coords, labels, hint, has = prompt(model, 3, False, 0)
     click = ClickPart(weights, tanh_gelu=False)
     with torch.no_grad():
-        ready = ImagePart(weights)(embedding, hint, has)
+        ready = Prepared(*ImagePart(weights)(embedding, hint, has))
         spoiled = ready._replace(**{part: getattr(ready, part) * 1.5})
         assert difference(click(coords, labels, *spoiled)[0], click(coords, labels, *ready)[0]) > 1e-4
 

@@ -117,7 +117,7 @@ def propose(predictor: Predictor, rgb: NDArray[np.uint8], config: ObjectConfig) 
     masks = [one for one in generator.generate(rgb, embeddings=embeddings) if one.area >= least]
     if not masks:
         return Proposals([], torch.zeros(0, feature_count(predictor.config.width)))
-    return Proposals(masks, _features(embeddings[0], masks, config.ring))
+    return Proposals(masks, _features(embeddings[0], predictor.config.width, masks, config.ring))
 
 
 def feature_count(channels: int) -> int:
@@ -125,11 +125,11 @@ def feature_count(channels: int) -> int:
     return 3 * channels + SHAPE_FEATURES
 
 
-def _features(embedding: ImageEmbedding, masks: Sequence[MaskRecord], ring: float) -> Tensor:
+def _features(embedding: ImageEmbedding, channels: int, masks: Sequence[MaskRecord], ring: float) -> Tensor:
     """Mean embedding inside, around, and the difference; shape and the model's own opinions."""
     frame, side = embedding.frame, embedding.features.shape[-1]
     rows, columns = (max(1, round(n * side / frame.canvas)) for n in frame.resized_hw)
-    grid = embedding.features[:, :rows, :columns].cpu().numpy().reshape(embedding.features.shape[0], -1)
+    grid = embedding.features[:channels, :rows, :columns].cpu().numpy().reshape(channels, -1)
     told = []
     for one in masks:
         mask = decode(one.segmentation)

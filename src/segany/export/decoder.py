@@ -79,10 +79,11 @@ class PromptDecoder(nn.Module):
         if token_mask is not None:
             real = torch.ones_like(tokens[:, : self.own_tokens, 0], dtype=torch.bool)
             token_mask = torch.cat([real, token_mask], dim=1)
+        image_embeddings, *fine = self.decoder.split(image_embeddings)
         image = image_embeddings + self.dense(mask_input, has_mask_input)
         tokens, attended = self.decoder.transformer(image, self.prompts.get_dense_pe(), tokens, token_mask)
         channels, (height, width) = self.prompts.embed_dim, self.prompts.image_embedding_size
-        upscaled = self.decoder.output_upscaling(attended.transpose(1, 2).reshape(-1, channels, height, width))
+        upscaled = self.decoder.upscale(attended.transpose(1, 2).reshape(-1, channels, height, width), fine)
         kernels = torch.stack(
             [head(tokens[:, 1 + index]) for index, head in enumerate(self.decoder.output_hypernetworks_mlps)], dim=1
         )

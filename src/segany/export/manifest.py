@@ -74,7 +74,7 @@ def manifest_of(
         "fingerprint": loaded.fingerprint,
         "canvas": model.canvas,
         "low_res": model.low_res,
-        "embedding": {"channels": model.width, "grid": model.grid},
+        "embedding": {"channels": model.channels, "grid": model.grid},
         "pixel_mean": list(model.pixel_mean),
         "pixel_std": list(model.pixel_std),
         "mask_threshold": model.mask_threshold,

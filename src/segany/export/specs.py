@@ -34,7 +34,7 @@ def encoder_spec(model: Sam) -> GraphSpec:
         "encoder",
         EncoderGraph(model),
         (TensorSpec("pixels", shape),),
-        (TensorSpec(EMBEDDING, (1, config.width, config.grid, config.grid)),),
+        (TensorSpec(EMBEDDING, (1, config.channels, config.grid, config.grid)),),
         (torch.zeros(shape),),
         "RGB 0-255 resized to the canvas, normalised by pixel_mean and pixel_std, then padded with zeros right and "
         "below, as (1, 3, canvas, canvas); gives the image embedding. Once per photo.",
@@ -45,7 +45,7 @@ def decoder_inputs(model: Sam, prompts: int | str) -> tuple[TensorSpec, ...]:
     """The reference's inputs; `prompts` is 1, or the name of the batch axis."""
     config = model.config
     return (
-        TensorSpec(EMBEDDING, (1, config.width, config.grid, config.grid)),
+        TensorSpec(EMBEDDING, (1, config.channels, config.grid, config.grid)),
         TensorSpec("point_coords", (prompts, POINTS, 2)),
         TensorSpec("point_labels", (prompts, POINTS)),
         TensorSpec("mask_input", (prompts, 1, config.low_res, config.low_res)),
@@ -88,7 +88,7 @@ def example_prompts(model: Sam, prompts: int) -> tuple[Tensor, ...]:
     draw = torch.Generator().manual_seed(0)
     labels = torch.tensor([1.0, 0.0, 2.0, 3.0, -1.0])
     return (
-        torch.randn(1, config.width, config.grid, config.grid, generator=draw),
+        torch.randn(1, config.channels, config.grid, config.grid, generator=draw),
         torch.rand(prompts, len(labels), 2, generator=draw) * config.canvas,
         labels.expand(prompts, -1).contiguous(),
         torch.randn(prompts, 1, config.low_res, config.low_res, generator=draw),

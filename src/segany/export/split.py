@@ -31,7 +31,8 @@ LAYERS = 2
 
 
 class Prepared(NamedTuple):
-    """What the image part hands to the click part, per photo; the field names are the tensors' names in the files.
+    """What the image part hands to the click part, per photo; the field names are the tensors' names in the files. A
+    model without fine features has no `detail_…`.
 
     Keys, queries and spreads are (H, D, N), values (H, N, D). Numbers tell the layers apart, 2 is the final attention.
     """
@@ -52,6 +53,14 @@ class Prepared(NamedTuple):
     """(N, 4·C/4)"""
     norms: Tensor
     """(3, N) squared length before each normalisation, and the product with the constant the second one adds."""
+    detail_0: Tensor | None = None
+    """(N, 4·C/4) what fine features add to the first upscaling, centred like it."""
+    detail_1: Tensor | None = None
+    """(4·N, 4·C/8) likewise to the second, with its bias."""
+
+    def there(self) -> dict[str, Tensor]:
+        """Names and tensors of the fields that are there."""
+        return {name: x for name, x in self._asdict().items() if x is not None}
 
 
 class Updated(NamedTuple):
@@ -109,6 +118,17 @@ class SplitWeights(nn.Module):
         matrix = centred(self.up1.weight.permute(0, 2, 3, 1)).flatten(1)
         return matrix, centred(self.up1.bias).repeat(4)
 
+    def detail(self, image_embeddings: Tensor) -> tuple[Tensor, Tensor] | tuple[()]:
+        """Of an embedding (1, C + …, g, g): `detail_0` and `detail_1` of `Prepared`; nothing without fine features."""
+        if not self.whole.decoder.detail:
+            return ()
+        inner, outer, width = self.up1.out_channels, self.up2.out_channels, self.up1.in_channels
+        eighth, quarter = torch.split(image_embeddings[0, width:].flatten(1), [4 * inner, 16 * outer])
+        first = centred(eighth.reshape(inner, 4, -1).permute(2, 1, 0)).flatten(1)
+        order = quarter.reshape(outer, 2, 2, 2, 2, -1).permute(5, 1, 3, 2, 4, 0)
+        assert self.up2.bias is not None
+        return first, order.reshape(-1, 4 * outer) + self.up2.bias.repeat(4)
+
     def second_offset(self) -> Tensor:
         """(C,) what the second layer's image stream gets in every token: the norm's bias and the projection's."""
         return centred(self.first.norm4.bias + self.second.cross_attn_image_to_token.out_proj.bias)
@@ -121,11 +141,11 @@ class ImagePart(nn.Module):
         super().__init__()
         self.w = weights
 
-    def forward(self, image_embeddings: Tensor, mask_input: Tensor, has_mask_input: Tensor) -> Prepared:
-        """(1, C, g, g) embedding, (1, 1, h, h) mask hint and (1,) whether there is one."""
+    def forward(self, image_embeddings: Tensor, mask_input: Tensor, has_mask_input: Tensor) -> tuple[Tensor, ...]:
+        """(1, C, g, g) embedding, (1, 1, h, h) mask hint and (1,) whether there is one → the fields of `Prepared`."""
         w, first, second = self.w, self.w.first, self.w.second
         dense = w.whole.dense(mask_input, has_mask_input)
-        image = (image_embeddings + dense).flatten(2)[0].T
+        image = (image_embeddings[:, : dense.shape[1]] + dense).flatten(2)[0].T
         placed = image + w.places
         to_image, to_token = first.cross_attn_token_to_image, first.cross_attn_image_to_token
         start = centred(image + to_token.out_proj.bias)
@@ -134,7 +154,7 @@ class ImagePart(nn.Module):
         out0, out1 = to_token.out_proj.weight, second.cross_attn_image_to_token.out_proj.weight
         weighted = carried * second.norm4.weight
         norms = [start.square().sum(dim=1), carried.square().sum(dim=1), carried @ w.second_offset()]
-        return Prepared(
+        return (
             w.columns(to_image.k_proj(placed)),
             w.rows(to_image.v_proj(image)),
             w.columns(to_token.q_proj(placed)),
@@ -148,6 +168,7 @@ class ImagePart(nn.Module):
             w.rows(weighted @ w.last.v_proj.weight.T),
             weighted @ w.upscaling()[0],
             torch.stack(norms),
+            *w.detail(image_embeddings),
         )
 
 
@@ -202,7 +223,7 @@ class ClickPart(nn.Module):
         carried = centred(one.rows * first.norm4.weight)
         ending = torch.cat([carried * gain, two.rows * gain, second.norm4.bias.unsqueeze(0)])
         tokens = self._last_look(tokens, pe, ready, factors, ending, scale)
-        masks = self._masks(tokens, ready.upscaled, factors, ending, scale)
+        masks = self._masks(tokens, ready, factors, ending, scale)
         return masks, w.whole.decoder.iou_prediction_head(tokens[:1])
 
     def _first_update(self, tokens: Tensor, pe: Tensor, ready: Prepared) -> Updated:
@@ -289,19 +310,22 @@ class ClickPart(nn.Module):
         out: Tensor = w.last_norm(tokens + w.last.out_proj(seen))
         return out
 
-    def _masks(self, tokens: Tensor, upscaled: Tensor, factors: Tensor, ending: Tensor, scale: Tensor) -> Tensor:
+    def _masks(self, tokens: Tensor, ready: Prepared, factors: Tensor, ending: Tensor, scale: Tensor) -> Tensor:
         """(1, M, h, h) logits: both transposed convolutions as products, sub-pixels sorted at the very end."""
-        w, norm, channels = self.w, self.w.up_norm, self.w.up1.out_channels
+        w, norm, channels, upscaled = self.w, self.w.up_norm, self.w.up1.out_channels, ready.upscaled
         matrix, offset = w.upscaling()
         small = ending @ matrix
         small = torch.cat([small[:-1], small[-1:] + offset])
         # up to the factor `scale` of a cell, which the normalisation over its channels takes out again
+        if ready.detail_0 is not None:
+            upscaled = upscaled + ready.detail_0 * scale.reciprocal().unsqueeze(1)
         cells = torch.addmm(upscaled, factors.T, small).reshape(upscaled.shape[0], 4, channels)
         length = torch.linalg.vector_norm(cells, dim=2, keepdim=True)
         floor = (norm.eps * scale.reciprocal().square()).reshape(-1, 1, 1)
         cells = cells * (length.square() / channels + floor).rsqrt() * norm.weight + norm.bias
         cells = self.gelu(cells.reshape(-1, channels))
-        fine = self.gelu(cells @ self.finer + self.finer_offset).reshape(-1, w.up2.out_channels)
+        second = self.finer_offset if ready.detail_1 is None else ready.detail_1
+        fine = self.gelu(cells @ self.finer + second).reshape(-1, w.up2.out_channels)
         heads = w.whole.decoder.output_hypernetworks_mlps
         kernels = torch.cat([head(tokens[1 + index : 2 + index]) for index, head in enumerate(heads)])
         height, width = w.whole.prompts.image_embedding_size
@@ -324,8 +348,8 @@ def split_specs(model: Sam, *, tanh_gelu: bool = True) -> tuple[GraphSpec, Graph
     embedding, coords, labels, mask_input, has_mask, _ = decoder_inputs(model, 1)
     given = dict(zip(("e", "c", "l", "m", "h", "s"), example_prompts(model, 1), strict=True))
     with torch.no_grad():
-        prepared = image(given["e"], given["m"], given["h"])
-    between = tuple(TensorSpec(name, tuple(x.shape)) for name, x in zip(Prepared._fields, prepared, strict=True))
+        prepared = Prepared(*image(given["e"], given["m"], given["h"])).there()
+    between = tuple(TensorSpec(name, tuple(x.shape)) for name, x in prepared.items())
     masks, side = model.mask_decoder.num_mask_tokens, model.config.low_res
     return (
         GraphSpec(
@@ -342,7 +366,7 @@ def split_specs(model: Sam, *, tanh_gelu: bool = True) -> tuple[GraphSpec, Graph
             click,
             (coords, labels, *between),
             (TensorSpec("low_res_masks", (1, masks, side, side)), TensorSpec("iou_predictions", (1, masks))),
-            (given["c"], given["l"], *prepared),
+            (given["c"], given["l"], *prepared.values()),
             "What a click costs: prompt in canvas pixels as for the decoder, low-res logits out; the caller enlarges "
             "them.",
         ),

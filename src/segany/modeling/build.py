@@ -25,7 +25,7 @@ def build_encoder(config: ModelConfig) -> nn.Module:
     assert isinstance(encoder, ConvConfig)
     from segany.modeling.conv import ConvEncoder
 
-    return ConvEncoder(encoder, config.canvas, config.width)
+    return ConvEncoder(encoder, config.canvas, config.width, config.detail_channels)
 
 
 def build_model(config: ModelConfig) -> Sam:
@@ -52,5 +52,6 @@ def build_model(config: ModelConfig) -> Sam:
             num_multimask_outputs=decoder.multimask_outputs,
             iou_head_depth=decoder.iou_head_depth,
             iou_head_hidden_dim=decoder.iou_head_width,
+            detail=config.detail,
         ),
     )

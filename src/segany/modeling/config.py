@@ -117,9 +117,12 @@ class ModelConfig:
     canvas: int = 1024
     """Side of the square the photo is fitted into, in pixels."""
     width: int = 256
-    """Channels of the image embedding and of every token."""
+    """Channels of every token, and of the image embedding that tokens attend to."""
     mask_channels: int = 16
     """Inner channels of the mask prompt's downscaling."""
+    detail: bool = False
+    """A convolutional encoder's features at strides 8 and 4 travel with the embedding and join the decoder's
+    upscaling, so that small things keep their shape."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     """Per-channel mean of RGB in 0-255."""
@@ -139,6 +142,22 @@ class ModelConfig:
                 f"width must be a multiple of 4 x decoder heads ({4 * self.decoder.heads}); got {self.width}. "
                 "Change width or decoder.heads."
             )
+        if self.detail and not isinstance(self.encoder, ConvConfig):
+            raise CheckpointError(
+                f"only convolutional encoders have fine features to hand on; got detail with {self.encoder.kind}. "
+                "Set detail to False."
+            )
+
+    @property
+    def detail_channels(self) -> tuple[int, int]:
+        """Channels of the fine features at strides 8 and 4, as the decoder's upscaling takes them; 0, 0 without."""
+        return (self.width // 4, self.width // 8) if self.detail else (0, 0)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image embedding: `width`, then the fine features, folded onto the embedding's grid."""
+        eighth, quarter = self.detail_channels
+        return self.width + 4 * eighth + 16 * quarter
 
     @property
     def grid(self) -> int:

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -70,6 +71,27 @@ class GlobalAttention(ResidualBlock):
         return out
 
 
+def _handed_on(channels: int, out_channels: int) -> nn.Sequential:
+    """Fine features for the decoder; zero until trained."""
+    layer = nn.Conv2d(channels, out_channels, kernel_size=1)
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(LayerNorm2d(channels), layer)
+
+
+class Neck(nn.Sequential):
+    """Its layers take the first C channels; fine features behind them pass."""
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """(B, C + …, g, g) → the same shape."""
+        channels = len(cast(Tensor, self[0].weight))
+        done = fused[:, :channels]
+        for layer in self:
+            done = layer(done)
+        return done if fused.shape[1] == channels else torch.cat([done, fused[:, channels:]], dim=1)
+
+
 def _stages(config: ConvConfig) -> nn.ModuleList:
     shapes = zip(config.widths, config.depths, config.kernels, strict=True)
     return nn.ModuleList(
@@ -88,9 +110,11 @@ class ConvEncoder(nn.Module):
         config: widths and depths.
         canvas: side of the input, pixels; any multiple of 32 works at run time.
         out_channels: C of the image embedding.
+        detail: channels of the features at strides 8 and 4 that are folded onto the embedding's grid and follow its
+            C channels; 0, 0 for none. They start at zero.
     """
 
-    def __init__(self, config: ConvConfig, canvas: int, out_channels: int) -> None:
+    def __init__(self, config: ConvConfig, canvas: int, out_channels: int, detail: tuple[int, int] = (0, 0)) -> None:
         super().__init__()
         self.img_size = canvas
         w = config.widths
@@ -108,12 +132,13 @@ class ConvEncoder(nn.Module):
                 nn.Conv2d(w[3], out_channels, kernel_size=1),
             ]
         )
-        self.neck = nn.Sequential(
+        self.neck = Neck(
             LayerNorm2d(out_channels),
             nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
             LayerNorm2d(out_channels),
         )
         self._init_weights()
+        self.detail = nn.ModuleList(_handed_on(w[1 - i], channels) for i, channels in enumerate(detail) if channels)
 
     def _init_weights(self) -> None:
         for module in self.modules():
@@ -124,12 +149,22 @@ class ConvEncoder(nn.Module):
             cast(GlobalAttention, layer).begin()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels → (B, C, g, g)."""
+        """(B, 3, S, S) normalised pixels → (B, C, g, g), with fine features (B, C + 4·C₈ + 16·C₄, g, g)."""
         embedding: Tensor = self.neck(self.trunk(pixels))
         return embedding
 
     def trunk(self, pixels: Tensor) -> Tensor:
-        """Everything before the neck: (B, 3, S, S) → (B, C, g, g)."""
+        """Everything before the neck, of the same shape as after it."""
+        features = self.features(pixels)
+        fused = self.fuse(features)
+        if not self.detail:
+            return fused
+        eighth, quarter = (layer(features[1 - index]) for index, layer in enumerate(self.detail))
+        folded = [functional.pixel_unshuffle(eighth, 2), functional.pixel_unshuffle(quarter, 4)]
+        return torch.cat([fused, *folded], dim=1)
+
+    def features(self, pixels: Tensor) -> list[Tensor]:
+        """The four stages' outputs, strides 4, 8, 16 and 32."""
         x = self.stem(pixels)
         features = []
         for index, stage in enumerate(self.stages):
@@ -138,7 +173,7 @@ class ConvEncoder(nn.Module):
                 x = self.look_around(x)
             x = stage(x)
             features.append(x)
-        return self.fuse(features)
+        return features
 
     def look_around(self, x: Tensor) -> Tensor:
         """The attention layers, in front of the last stage: (B, C, h, w) → the same shape."""

@@ -45,6 +45,8 @@ class PreparedImage:
         queries: per layer, (H, D, N).
         updates: per layer, what changes the image tokens.
         fine: (N, 4 · C/4) base of the first upscaling.
+        detail: what the photo's fine features add to the upscalings, (N, 4 · C/4) and (4 · N, 4 · C/8); None for a
+            model without.
     """
 
     keys: tuple[Tensor, ...]
@@ -52,6 +54,7 @@ class PreparedImage:
     queries: tuple[Tensor, ...]
     updates: tuple[Update, ...]
     fine: Tensor
+    detail: tuple[Tensor, Tensor] | None
 
 
 class FastDecoder:
@@ -140,10 +143,11 @@ class FastDecoder:
         """What all prompts of one photo share.
 
         Args:
-            features: (C, g, g) image embedding.
+            features: (C, g, g) image embedding, with fine features (C + …, g, g).
             dense: (C, g, g) embedded mask hint of these prompts; None for prompts without one.
         """
-        image = features.float() + (self.no_mask.reshape(-1, 1, 1) if dense is None else dense.float())
+        channels = self.mask_decoder.transformer_dim
+        image = features[:channels].float() + (self.no_mask.reshape(-1, 1, 1) if dense is None else dense.float())
         base = image.flatten(1).t().contiguous()
         lowered = base.to(self.dtype)
         flat = torch.split(self.projection @ lowered.t(), [rows for _, _, rows in self.parts])
@@ -170,7 +174,18 @@ class FastDecoder:
             queries=tuple(named[f"query {index}"] for index in range(len(self.layers))),
             updates=tuple(updates),
             fine=functional.linear(lowered, self.fine_weight),
+            detail=self._detail(features[channels:]),
         )
+
+    def _detail(self, folded: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Fine features (C/4 · 4 + C/8 · 16, g, g) in the order of the upscalings' sub-pixels, biases included."""
+        if not self.mask_decoder.detail:
+            return None
+        inner, outer = len(self.norm_weight), len(self.second_bias) // SUB_PIXELS
+        eighth, quarter = torch.split(folded.float().flatten(1), [4 * inner, 16 * outer])
+        first = eighth.view(inner, 4, -1).permute(2, 1, 0).flatten(1)
+        second = quarter.view(outer, 2, 2, 2, 2, -1).permute(5, 1, 3, 2, 4, 0).reshape(-1, SUB_PIXELS * outer)
+        return (first + self.first_offset).to(self.dtype), (second + self.second_bias).to(self.dtype)
 
     def decode(
         self,
@@ -207,7 +222,7 @@ class FastDecoder:
                 [head(done[:, 1 + i]) for i, head in enumerate(self.mask_decoder.output_hypernetworks_mlps)], dim=1
             )
             iou[part] = self.mask_decoder.iou_prediction_head(done[:, 0])
-            self._draw(image.fine, mix, kernels, low_res[part], scratch)
+            self._draw(image, mix, kernels, low_res[part], scratch)
         return low_res, iou
 
     def empty(self, sparse: Tensor) -> tuple[Tensor, Tensor]:
@@ -276,9 +291,9 @@ class FastDecoder:
         weights = torch.einsum("pthd,chd->pthc", value, outward) + self.constants[index] / heads
         return updated(mix, image.updates[index], attention, value, weights.flatten(1, 2), scratch)
 
-    def _draw(self, fine: Tensor, mix: Mix, kernels: Tensor, out: Tensor, scratch: Scratch) -> None:
+    def _draw(self, image: PreparedImage, mix: Mix, kernels: Tensor, out: Tensor, scratch: Scratch) -> None:
         """Upscale the image tokens of some prompts twice and read the masks off, into (P, M, 4g, 4g), tile by tile."""
-        (height, width), prompts = self.grid, len(kernels)
+        (height, width), prompts, fine, detail = self.grid, len(kernels), image.fine, image.detail
         weights = functional.linear(mix.weights.to(self.dtype), self.first_weight.to(self.dtype))
         kernels, scale = kernels.to(self.dtype), mix.scale.to(self.dtype)
         rows = mix.rows.mul_(scale.unsqueeze(1))  # nobody reads them after this
@@ -293,9 +308,12 @@ class FastDecoder:
             for top in range(0, height, lines):
                 cells = slice(top * width, (top + lines) * width)
                 x = scratch.take("x", fine, len(kernels[part]), *fine[cells].shape)
-                torch.addcmul(self.first_offset, fine[cells], scale[part, cells].unsqueeze(-1), out=x)
+                offset = self.first_offset if detail is None else detail[0][cells]
+                torch.addcmul(offset, fine[cells], scale[part, cells].unsqueeze(-1), out=x)
                 x.baddbmm_(rows[part, :, cells].transpose(1, 2), weights[part])
-                self._read_masks(self._upscale(x, scratch), kernels[part], out[part, :, 4 * top : 4 * (top + lines)])
+                second = None if detail is None else detail[1][4 * cells.start : 4 * cells.stop]
+                z = self._upscale(x, second, scratch)
+                self._read_masks(z, kernels[part], out[part, :, 4 * top : 4 * (top + lines)])
 
     def _read_masks(self, x: Tensor, kernels: Tensor, out: Tensor) -> None:
         """Twice upscaled cells, sub-pixels next to each other, times (p, M, C/8) → (p, M, 4 · lines, 4 · g)."""
@@ -310,12 +328,18 @@ class FastDecoder:
         straight = pairs.permute(0, 2, 1, 3, 5, 7, 4, 6).contiguous().view(self.dtype)
         out.copy_(straight.view(out.shape))
 
-    def _upscale(self, x: Tensor, scratch: Scratch) -> Tensor:
-        inner, outer = len(self.norm_weight), len(self.second_weight)
+    def _upscale(self, x: Tensor, detail: Tensor | None, scratch: Scratch) -> Tensor:
+        """(p, n, 4 · C/4) → (p · 4 · n, 4 · C/8); `detail` (4 · n, 4 · C/8) is added to every prompt's."""
+        prompts, inner, outer = len(x), len(self.norm_weight), len(self.second_weight)
         x = x.view(-1, inner)
         y = functional.layer_norm(x, (inner,), self.norm_weight, self.norm_bias, self.norm_eps)
         torch.ops.aten.gelu_(y)
-        z = torch.addmm(self.second_bias, y, self.second_weight.t(), out=scratch.take("z", x, len(x), outer))
+        z = scratch.take("z", x, len(x), outer)
+        if detail is None:
+            torch.addmm(self.second_bias, y, self.second_weight.t(), out=z)
+        else:
+            torch.mm(y, self.second_weight.t(), out=z)
+            z.view(prompts, -1, outer).add_(detail)
         torch.ops.aten.gelu_(z)
         return z
 
@@ -327,6 +351,7 @@ def working_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
     depth = config.decoder.depth
     projected = inner * (3 * depth + 2 + depth * (depth + 1) // 2) + width
     prepared = cells * (projected * dtype.itemsize + 4 * width * torch.float32.itemsize)
+    prepared += cells * (config.channels - width) * (dtype.itemsize + torch.float32.itemsize)
     one = int(ROWS_PER_CHANNEL * width) * cells
     scores = (2 + depth + depth * (depth + 1) // 2) * max(CACHED_SCORES, one)
     drawn = 5 * max(DRAWN_BYTES, config.grid * width * dtype.itemsize)

@@ -20,6 +20,8 @@ from segany.modeling.sam import Sam
 
 ENCODER_WEIGHTS = "encoder.safetensors"
 PREFIX, NECK = "image_encoder.", "image_encoder.neck."
+FRESH = (NECK, "image_encoder.detail.")
+"""Parts of an encoder that weights to start from may lack."""
 
 
 def save_encoder(state: Mapping[str, Tensor], config: ModelConfig, path: Path, about: Mapping[str, Any]) -> Path:
@@ -59,7 +61,7 @@ def start_from(model: Sam, source: str | Path) -> str:
     own = model.state_dict()
     given = resized_positions(stored.tensors, own)
     fits = {name: tensor for name, tensor in given.items() if name in own and tensor.shape == own[name].shape}
-    lacking = [name for name in own if name.startswith(PREFIX) and not name.startswith(NECK) and name not in fits]
+    lacking = [name for name in own if name.startswith(PREFIX) and not name.startswith(FRESH) and name not in fits]
     if lacking:
         raise CheckpointError(
             f"the weights to start from must hold the whole encoder of {model.config.name}; {source} lacks "

@@ -34,19 +34,20 @@ class Distillation(nn.Module):
 
     Args:
         student: learns.
-        teacher: config of the model it learns from.
+        teacher: config of the model it learns from. Fine features of either are left to the answers.
     """
 
     def __init__(self, student: Sam, teacher: ModelConfig) -> None:
         super().__init__()
         self.student = student
+        self.width = teacher.width
         same = student.config.width == teacher.width
         self.projection = nn.Identity() if same else nn.Conv2d(student.config.width, teacher.width, kernel_size=1)
         self.grid = teacher.grid
 
     def projected(self, embeddings: Tensor) -> Tensor:
         """(B, C, g, g) of the student → the teacher's channels and grid."""
-        wide: Tensor = self.projection(embeddings)
+        wide: Tensor = self.projection(embeddings[:, : self.student.config.width])
         if wide.shape[-1] == self.grid:
             return wide
         return functional.interpolate(wide, (self.grid, self.grid), mode="bilinear", align_corners=False)
@@ -220,7 +221,8 @@ class DistillStep:
     def __call__(self, model: Distillation, batch: DistillBatch) -> StepResult:
         """Losses of all views."""
         embeddings = model.student.encode(batch.pixels)
-        error = ((model.projected(embeddings).float() - batch.features) ** 2).mean(dim=(1, 2, 3)).sum()
+        meant = batch.features[:, : model.width]
+        error = ((model.projected(embeddings).float() - meant) ** 2).mean(dim=(1, 2, 3)).sum()
         loss = self.embedding * error
         parts = {"embedding_loss": error.detach()}
         if self.masks:

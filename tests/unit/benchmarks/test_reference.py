@@ -48,7 +48,7 @@ def test_the_embedding_is_the_same(
 def test_the_decoder_says_the_same(plain: Any, toy_predictor: Predictor) -> None:
     draw = torch.Generator().manual_seed(0)
     config = toy_predictor.config
-    features = torch.randn(1, config.width, config.grid, config.grid, generator=draw)
+    features = torch.randn(1, config.channels, config.grid, config.grid, generator=draw)
     points = torch.rand(5, 2, generator=draw) * config.canvas
     theirs = plain.decode(features, points)
     ours = toy_predictor.decode_canvas(features, points=points[:, None], labels=torch.ones(5, 1, dtype=torch.long))

@@ -51,7 +51,7 @@ def test_manifest_describes_every_file(exported: Path, toy: LoadedModel) -> None
     assert content["format"] == "segany-onnx 1"
     assert content["fingerprint"] == toy.fingerprint
     assert (content["canvas"], content["low_res"]) == (toy.config.canvas, toy.config.low_res)
-    assert content["embedding"] == {"channels": toy.config.width, "grid": toy.config.grid}
+    assert content["embedding"] == {"channels": toy.config.channels, "grid": toy.config.grid}
     assert set(content["files"]) == {"encoder", "decoder", "decoder_batch", "decoder_image", "decoder_click"}
     assert {path.name for path in exported.iterdir()} == {
         "manifest.json",
@@ -81,7 +81,7 @@ def test_manifest_holds_measured_agreement(exported: Path) -> None:
 def test_decoder_has_the_references_names_and_shapes(exported: Path, toy: LoadedModel) -> None:
     config, session = toy.config, open_session(exported / "decoder.onnx")
     assert {x.name: x.shape for x in session.get_inputs()} == {
-        "image_embeddings": [1, config.width, config.grid, config.grid],
+        "image_embeddings": [1, config.channels, config.grid, config.grid],
         "point_coords": [1, "num_points", 2],
         "point_labels": [1, "num_points"],
         "mask_input": [1, 1, config.low_res, config.low_res],

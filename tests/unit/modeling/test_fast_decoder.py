@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segany.modeling.build import build_model
-from segany.modeling.config import DecoderConfig, ModelConfig, ViTConfig
+from segany.modeling.config import ConvConfig, DecoderConfig, ModelConfig, ViTConfig
 from segany.modeling.fast_decoder import FastDecoder
 from segany.modeling.presets import PRESETS
 from segany.modeling.sam import Sam
@@ -21,6 +21,9 @@ SMALL_ENCODER = ViTConfig(width=32, depth=1, heads=2, global_blocks=(0,), window
 CONFIGS = {
     "toy": PRESETS["toy"],
     "tiny": replace(PRESETS["tiny"], encoder=SMALL_ENCODER),
+    "detailed": replace(
+        PRESETS["tiny"], encoder=ConvConfig(widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)), canvas=160, detail=True
+    ),
     "vit_b": replace(PRESETS["vit_b"], encoder=SMALL_ENCODER),
     "deep": ModelConfig(  # three layers, an odd grid, four heads, other outputs
         name="deep",
@@ -60,7 +63,7 @@ def clicks(model: Sam, prompts: int, points: int, seed: int = 1) -> tuple[Tensor
     """An image embedding and clicks on it."""
     draw = torch.Generator().manual_seed(seed)
     config = model.config
-    features = torch.randn(config.width, config.grid, config.grid, generator=draw) + 0.3
+    features = torch.randn(config.channels, config.grid, config.grid, generator=draw) + 0.3
     xy = torch.rand(prompts, points, 2, generator=draw) * config.canvas
     labels = torch.randint(0, 2, (prompts, points), generator=draw)
     return features, {"points": xy, "labels": labels}

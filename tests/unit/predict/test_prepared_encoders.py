@@ -54,8 +54,8 @@ def vit_of(name: str) -> tuple[plain.ImageEncoderViT, int]:
     return encoder, canvas
 
 
-def conv_of(config: ConvConfig, canvas: int = 96) -> nn.Module:
-    return filled(build_encoder(replace(TINY, encoder=config, canvas=canvas, width=64)))
+def conv_of(config: ConvConfig, canvas: int = 96, *, detail: bool = False) -> nn.Module:
+    return filled(build_encoder(replace(TINY, encoder=config, canvas=canvas, width=64, detail=detail)))
 
 
 def difference(got: Tensor, expected: Tensor) -> float:
@@ -111,10 +111,12 @@ def test_position_views_are_the_gathered_terms() -> None:
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize("attention", [0, 2])
+@pytest.mark.parametrize("detail", [False, True])
 @pytest.mark.parametrize("size_hw", [(96, 96), (64, 160)])
 @torch.no_grad()
-def test_conv(size_hw: tuple[int, int], attention: int, images: int, dtype: torch.dtype) -> None:
-    encoder = conv_of(ConvConfig(widths=(24, 40, 48, 64), depths=(1, 2, 1, 2), attention=attention))
+def test_conv(size_hw: tuple[int, int], detail: bool, attention: int, images: int, dtype: torch.dtype) -> None:
+    config = ConvConfig(widths=(24, 40, 48, 64), depths=(1, 2, 1, 2), attention=attention)
+    encoder = conv_of(config, detail=detail)
     pixels = torch.randn(images, 3, *size_hw, generator=torch.Generator().manual_seed(1))
     got = PreparedConv(encoder, dtype)(pixels)  # type: ignore[arg-type]
     assert difference(got, encoder(pixels)) < TOLERANCES[dtype]

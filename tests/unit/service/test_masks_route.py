@@ -153,7 +153,7 @@ def test_model_list_tells_what_the_page_needs(client: TestClient, toy_predictor:
     (model,) = client.get("/api/v1/models").json()
     config = toy_predictor.config
     assert model["name"] == "toy" and model["default"] and model["fingerprint"] == toy_predictor.fingerprint
-    assert (model["canvas"], model["low_res"], model["channels"]) == (config.canvas, config.low_res, config.width)
+    assert (model["canvas"], model["low_res"], model["channels"]) == (config.canvas, config.low_res, config.channels)
     assert client.get("/api/v1/models/toy").json() == model
 
 

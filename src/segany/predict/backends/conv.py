@@ -103,9 +103,14 @@ class PreparedConv:
         self.lateral = [_Lateral(cast(nn.Conv2d, layer), rows, dtype) for layer, rows in branches]
         norm, wide, last = encoder.neck
         self.norm, self.wide, self.last = norm_of(norm, dtype), _Conv(cast(nn.Conv2d, wide), dtype), last
+        layers = [cast(nn.Sequential, layer) for layer in encoder.detail]
+        self.detail = [
+            (norm_of(layer[0], dtype), _Lateral(cast(nn.Conv2d, layer[1]), counts[1 - index], dtype))
+            for index, layer in enumerate(layers)
+        ]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, 3, canvas, canvas) normalised pixels → (B, C, g, g) float32."""
+        """(B, 3, canvas, canvas) normalised pixels → (B, C, g, g) float32, fine features behind the C channels."""
         x = pixels.to(self.dtype, memory_format=torch.channels_last)
         x = _normed(self.stem(x), self.stem_norm)
         features = []
@@ -116,9 +121,11 @@ class PreparedConv:
             for step in (*(self.attention if index == len(self.stages) - 1 else ()), *stage):
                 x = step(x)
             features.append(x)
+        fine = [layer(_normed(features[1 - i], norm)) for i, (norm, layer) in enumerate(self.detail)]
         fused = self._fuse(features)
         out: Tensor = self.last(self.wide(_normed(fused, self.norm)).float())
-        return out.contiguous()
+        folded = [functional.pixel_unshuffle(x, factor).float() for x, factor in zip(fine, (2, 4), strict=False)]
+        return torch.cat([out, *folded], dim=1).contiguous() if folded else out.contiguous()
 
     def _fuse(self, features: list[Tensor]) -> Tensor:
         *fine, coarse = [lateral(x) for lateral, x in zip(self.lateral, features, strict=True)]

@@ -67,7 +67,7 @@ def model_info(parts: Parts, name: str, default: str) -> ModelInfo:
         fingerprint=predictor.fingerprint if predictor else None,
         canvas=config.canvas if config else None,
         low_res=config.low_res if config else None,
-        channels=config.width if config else None,
+        channels=config.channels if config else None,
         mask_threshold=config.mask_threshold if config else None,
         pixel_mean=list(config.pixel_mean) if config else None,
         pixel_std=list(config.pixel_std) if config else None,
