@@ -138,6 +138,25 @@ def memory_section(result: Result, picture: Callable[[str, str], str]) -> str:
     return "\n\n".join([*parts, picture("memory.png", "Peak memory")])
 
 
+def engine_load_section(result: Result, picture: Callable[[str, str], str]) -> str:
+    """Calls of many annotators on each database: the two groups, then every route."""
+    parts = []
+    columns = ("count", "p50", "p95", "p99", "max")
+    for kind, run in result["runs"].items():
+        asked, spent, memory = run["settings"], run["processor_seconds"], run["server_rss_mib"]
+        groups = [[name, *(_plain(one[key]) for key in columns)] for name, one in run["groups"].items()]
+        routes = [[f"`{name}`", *(_plain(one[key]) for key in columns)] for name, one in run["routes"].items()]
+        name = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}[kind]
+        done = ", ".join(f"{count} {what}" for what, count in run["done"].items())
+        parts += [
+            f"**{name}**: {asked['people']} annotators for {run['seconds']:.0f} s, {run['calls_per_s']} calls per "
+            f"second, **{run['errors']} errors**; done: {done}. The service used {spent['service']:.0f} processor "
+            f"seconds and at most {memory['peak']} MiB, {memory['start']} at the start. {where(run)}",
+            markdown(["ms", *columns], groups + routes),
+        ]
+    return "\n\n".join([*parts, picture("engine_load.png", "Calls of many annotators, on each database")])
+
+
 def _plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -155,6 +174,11 @@ SECTIONS: dict[str, tuple[str, str, Section]] = {
     "precision": ("precision.json", "python benchmarks/precision.py", precision_section),
     "linear": ("linear.json", "python benchmarks/linear.py", linear_section),
     "memory": ("memory.json", "python benchmarks/memory.py", memory_section),
+    "engine_load": (
+        "engine_load.json",
+        "python benchmarks/engine_load.py --people 50 --seconds 120 --database postgresql",
+        engine_load_section,
+    ),
 }
 """Marker on the page → result file, the command that writes it, how it is shown."""
 

@@ -29,7 +29,7 @@ from segany.records.annotation import Annotation, AnnotationDocument, Interactio
 from segany.records.record import MaskRecord
 
 PASSWORD = "correct horse battery"
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 HUMAN = HumanConfig(most_clicks=2, most_masks=3, most_strokes=1, enough_iou=0.6, drop_iou=0.0, skip_share=0.08)
 THINK_S = (0.05, 0.3)
 """Before each question to the model."""
