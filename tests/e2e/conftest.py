@@ -24,11 +24,15 @@ from PIL import Image
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from segany.engine.store.store import Store
+    from segany.engine.values import Image as Photo
     from segany.predict.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTEFACTS = Path(__file__).resolve().parent / "artefacts"
 PATIENCE_MS = 90_000
+PASSWORD = "correct horse battery"
+GUIDELINE = "Mask everything a person would name: the most prominent thing first, then its parts, then what is behind."
 TOKEN = "a-token-for-the-tests-alone"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -259,6 +263,23 @@ class Desk:
             kinds.setdefault(name, []).append(duration)
         return {name: float(np.median(values)) for name, values in kinds.items()}
 
+    def working(self, file_name: str) -> None:
+        """Wait until a photo of a project can be clicked on."""
+        self.page.wait_for_selector(f"[data-testid=stage][aria-label^='{file_name}'][data-prepared=true]")
+
+    def open_photo(self) -> str:
+        """Name of the photo of a project that is open."""
+        self.prepared()
+        return str(self.find("stage").get_attribute("aria-label").partition(",")[0])
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        for _ in range(300):
+            if holds():
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError("expected something to come true within 30 s; it did not")
+
     def save(self, name: str) -> Path:
         """A download begun by clicking on an element, as a file."""
         with self.page.expect_download(timeout=PATIENCE_MS) as download:
@@ -315,3 +336,59 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, rgb in pictures.items():
         Image.fromarray(rgb).save(folder / name, quality=92)
     return {name: folder / name for name in pictures}
+
+
+@dataclass(frozen=True)
+class Garden:
+    """A project with three photos, and the service in front of it."""
+
+    store: Store
+    project: int
+    images: dict[str, Photo]
+    address: str
+    guideline: str = GUIDELINE
+
+
+@pytest.fixture(scope="module")
+def served(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str]]:
+    """A store with people of every role, and the address of its service."""
+    from segany.engine.store import open_store
+
+    folder = tmp_path_factory.mktemp("project")
+    store = open_store(folder / "store", create=True)
+    for name, role in (("ann", "annotator"), ("ben", "annotator"), ("rosa", "reviewer"), ("adam", "admin")):
+        store.add_user(name, PASSWORD, role)
+    with running(folder, "--project", str(folder / "store")) as address:
+        yield store, address
+    store.close()
+
+
+@pytest.fixture
+def garden(served: tuple[Store, str], photos: dict[str, Path]) -> Garden:
+    from segany.engine.config import ProjectSettings
+
+    store, address = served
+    settings = ProjectSettings(guideline=GUIDELINE, lease_seconds=3.0, review_seconds=60.0)
+    project = store.create_project(f"garden {len(store.projects()) + 1}", settings=settings).id
+    store.add_images(project, [photos["wide.png"], photos["square.jpg"], photos["tall.png"]])
+    return Garden(store, project, {one.file_name: one for one in store.images(project)}, address)
+
+
+@pytest.fixture
+def enter(desk: Callable[..., Any], garden: Garden) -> Callable[..., Any]:
+    """Somebody's page, logged in."""
+
+    def log_in(name: str, screen: str = "", **options: Any) -> Any:
+        page = desk(f"{garden.address}#/{screen}", **options)
+        page.database = "segany-project"
+        page.page.add_init_script(f"localStorage.setItem('segany.project', '{garden.project}')")
+        page.page.goto(page.address)
+        page.page.get_by_label("Name").fill(name)
+        page.page.get_by_label("Password").fill(PASSWORD)
+        if name == "ann":
+            page.picture("40-login")
+        page.press("Enter")
+        page.find("person").wait_for()
+        return page
+
+    return log_in

@@ -195,7 +195,7 @@ export class Team {
   async addPhoto(project: number, file: File): Promise<void> {
     const form = new FormData();
     form.append("file", file, file.name);
-    await this.ask("POST", `projects/${project}/images`, form);
+    await this.ask("POST", `projects/${project}/images?stage=manual`, form);
   }
 }
 
