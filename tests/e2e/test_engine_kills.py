@@ -47,7 +47,9 @@ PEOPLE_OF = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(PEOPLE_OF)
 PASSWORD, lines_of, unanswered = PEOPLE_OF.PASSWORD, PEOPLE_OF.lines_of, PEOPLE_OF.unanswered
 patient = PEOPLE_OF.patient
-SEED, KILLS, ANNOTATORS, PHOTOS = 20, 20, 8, 400
+SEED = int(os.environ.get("SEGANY_KILLS_SEED", "20"))
+"""Of the order of the victims and of the moments; other ones find other moments."""
+KILLS, ANNOTATORS, PHOTOS = 20, 8, 400
 LEASE_S, PATIENCE_S = 4.0, 180.0
 HEIGHT, WIDTH = 48, 80
 BUSY = {"claimed", "sent"}
