@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None, told: Callable[[str], None] = p
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--database", default="postgresql", help="postgresql (starts one), sqlite, or an address")
     parser.add_argument("--pace", type=float, default=1.0, help="times the seconds of thought; 0 is none")
-    parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--photos", type=int, default=700)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
