@@ -1,5 +1,5 @@
-"""A small starting model for rehearsals: trained on painted scenes, nuclei and street scenes, never on the photos that
-the rehearsal annotates."""
+"""A small starting model for rehearsals: trained on painted scenes, people, street scenes and nuclei, never on the
+photos that the rehearsal annotates."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from segany.recipes.train_promptable import run
 if TYPE_CHECKING:
     from segany.training.contract import Status
 
-PACKS = ("dsb2018", "camvid")
-"""What it learns from beside painted scenes: neither natural photos nor their objects."""
-OF_EACH = 60
+PACKS = ("coco-person", "dsb2018", "camvid")
+"""What it learns from beside painted scenes: one person in each photo, nuclei, street scenes. No photo of them is in the
+packs that are annotated."""
+OF_EACH = 200
+"""Photos of a pack, at most."""
 PLAN = "plan.json"
-PACE_STEPS, LEAST_STEPS, MOST_STEPS = 4, 10, 1500
+PACE_STEPS, LEAST_STEPS, MOST_STEPS = 6, 10, 1500
 
 MODEL = replace(
     TINY,
@@ -57,13 +59,13 @@ def training_of(steps: int, seed: int) -> PromptableConfig:
             masks_per_image=6,
             masks_per_device=24,
             min_share=0.004,
-            synthetic=0.5,
-            weights={"dsb2018": 0.2, "camvid": 0.3},
+            synthetic=0.35,
+            weights={"coco-person": 0.35, "dsb2018": 0.1, "camvid": 0.2},
         ),
         schedule=replace(base.schedule, warm_up=min(20, steps // 3)),
         phases=(PhaseConfig(steps=steps, canvas=MODEL.canvas, clicks=1, start_rate=2e-3, end_rate=1e-5),),
         optimizer=replace(base.optimizer, average=0.98 if steps >= 200 else 0.9),
-        loop=replace(base.loop, precision="float32", save_every=50, look_every=steps + 1),
+        loop=replace(base.loop, precision="float32", channels_last=True, save_every=50, look_every=steps + 1),
     )
 
 
@@ -79,7 +81,7 @@ def starting_model(
     """Train the starting model, or go on with it.
 
     Args:
-        data: folder with packs; without nuclei and street scenes painted scenes are all there is.
+        data: folder with packs; without any of these packs painted scenes are all there is.
         out: folder of the run.
         seconds: about how long it may take; the number of steps follows from the pace and is decided once.
         seed: of everything drawn.

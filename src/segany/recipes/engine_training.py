@@ -92,7 +92,7 @@ class RoundConfig:
         batch = replace(base.batch, images=self.images, min_share=self.min_share)
         rate = self.rate or base.schedule.rate
         schedule = replace(base.schedule, steps=steps, warm_up=min(base.schedule.warm_up, steps // 5), rate=rate)
-        loop = replace(base.loop, look_every=steps + 1)
+        loop = replace(base.loop, look_every=steps + 1, channels_last=True)
         step = SMALL_STEP if self.loss == "small" else base.step
         return replace(base, name="round", step=step, batch=batch, schedule=schedule, loop=loop, seed=self.seed)
 
