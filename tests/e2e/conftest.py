@@ -370,7 +370,8 @@ def garden(served: tuple[Store, str], photos: dict[str, Path]) -> Garden:
     store, address = served
     settings = ProjectSettings(guideline=GUIDELINE, lease_seconds=3.0, review_seconds=60.0)
     project = store.create_project(f"garden {len(store.projects()) + 1}", settings=settings).id
-    store.add_images(project, [photos["wide.png"], photos["square.jpg"], photos["tall.png"]])
+    for name in ("wide.png", "square.jpg", "tall.png"):
+        store.add_image(project, name, photos[name].read_bytes() + bytes(project))  # no other garden's photo
     return Garden(store, project, {one.file_name: one for one in store.images(project)}, address)
 
 

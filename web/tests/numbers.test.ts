@@ -12,6 +12,7 @@ it("keeps days without work on the axis, and leaves out what never happened", ()
     ["sent back", [0, 0, 1]],
   ]);
   expect(daysOf({})).toEqual({ labels: [], series: [] });
+  expect(daysOf({ "2026-01-30": { publish: 1 } })).toEqual({ labels: [], series: [] });
 });
 
 it("counts every state that a task can have", () => {

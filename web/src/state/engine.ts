@@ -124,6 +124,8 @@ export class Engine {
     if (encode === "page" && (await hasGpu())) ways.unshift({ backend: "webgpu", threads });
     const failures: string[] = [];
     const folder = offer.service?.modelFolder(choice.model) ?? pageFolder(choice.model);
+    // A service may have to make the files first, which takes as long as it takes; only starting them is timed.
+    if (offer.service !== null) await fetch(new URL("manifest.json", folder)).catch(() => null);
     for (const way of ways) {
       const options: StartOptions = {
         ...way,

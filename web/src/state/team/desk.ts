@@ -55,7 +55,6 @@ export class Desk {
     for (const name of ["pointerdown", "pointermove", "keydown"] as const) {
       addEventListener(name, () => this.touch(), { signal: this.end.signal, passive: true });
     }
-    void crew.startEngine(null);
     void this.next();
   }
 
@@ -90,6 +89,7 @@ export class Desk {
       await this.findLost(assignment);
       if (assignment === null) {
         this.state.value = { kind: "empty" };
+        void this.crew.startEngine(null);
         announce("There is nothing to do at the moment.");
         return;
       }

@@ -13,7 +13,7 @@ const WIDTH = 640;
 const HEIGHT = 190;
 const LEFT = 36;
 const BOTTOM = 24;
-const TOP = 8;
+const TOP = 16;
 
 /** A round number at or above. */
 export function niceLimit(value: number): number {
@@ -33,7 +33,7 @@ function Frame({ limit, unit, labels }: { limit: number; unit: string; labels: r
         return (
           <g key={share}>
             <line class="chart-grid" x1={LEFT} x2={WIDTH} y1={y} y2={y} />
-            <text class="chart-text" x={LEFT - 6} y={y + 4} text-anchor="end">
+            <text class="chart-text" x={LEFT - 6} y={y} dy="0.35em" text-anchor="end">
               {short(limit * share)}
             </text>
           </g>

@@ -50,7 +50,9 @@ export function partsOf(named: Named, counts: Readonly<Record<string, number>>):
 
 /** Events of the latest days; a day without any stands empty, so that the time axis is true. */
 export function daysOf(days: Stats["days"]): { labels: string[]; series: Series[] } {
-  const known = Object.keys(days).sort();
+  const known = Object.keys(days)
+    .filter((day) => Object.keys(EVENTS).some((kind) => (days[day]?.[kind] ?? 0) > 0))
+    .sort();
   const [first, last] = [known[0], known.at(-1)];
   if (first === undefined || last === undefined) return { labels: [], series: [] };
   const all: string[] = [];
