@@ -17,7 +17,7 @@ from segany.engine.config import STAGES, ProjectSettings, Stage
 from segany.engine.store import rows
 from segany.engine.store.base import get, person_of
 from segany.engine.store.documents import DocumentStore
-from segany.engine.store.tables import DocumentRow, EventRow, ImageRow, ProjectRow, TaskRow, UserRow
+from segany.engine.store.tables import OPEN_STATES, DocumentRow, EventRow, ImageRow, ProjectRow, TaskRow, UserRow
 from segany.engine.values import Assignment, Image
 
 _OTHER = aliased(TaskRow)
@@ -256,6 +256,8 @@ def _claimable(
     ran_out = sa.and_(TaskRow.state == "leased", TaskRow.expires <= at)
     query = sa.select(TaskRow).where(
         TaskRow.project_id == project,
+        # in the statement's text, else the planner cannot know that the index of open tasks serves
+        TaskRow.state.in_(sa.bindparam("open", OPEN_STATES, expanding=True, literal_execute=True)),
         sa.or_(
             TaskRow.state == "queued",
             sa.and_(TaskRow.state == "rejected", mine_to_mend),

@@ -116,6 +116,12 @@ class RegionRow(Base):
     created: Mapped[datetime]
 
 
+OPEN_STATES = ("queued", "rejected", "leased")
+"""Of tasks that somebody may yet annotate."""
+UNFINISHED = "state IN ('queued', 'rejected', 'leased')"
+"""The same for the index of what comes next: it is read in order, however long the queue is."""
+
+
 class TaskRow(Base):
     """An image in a stage, for one of several purposes."""
 
@@ -124,6 +130,17 @@ class TaskRow(Base):
         UniqueConstraint("image_id", "stage", "purpose", "replica"),
         Index("ix_task_queue", "project_id", "state", "stage", "priority", "id"),
         Index("ix_task_lease", "lease"),
+        Index("ix_task_author_id", "author_id"),
+        Index("ix_task_holder_id", "holder_id"),
+        Index(
+            "ix_task_next",
+            "project_id",
+            sa.text("mending DESC"),
+            sa.text("priority DESC"),
+            "id",
+            postgresql_where=sa.text(UNFINISHED),
+            sqlite_where=sa.text(UNFINISHED),
+        ),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
