@@ -195,7 +195,7 @@ def rehearse(
         str | None, Parameter(help="Weights to begin with that never saw the photos; trained here when left out.")
     ] = None,
     start_seconds: Annotated[float, Parameter(help="About how long training the starting model takes.")] = 240.0,
-    round_seconds: Annotated[float, Parameter(help="About how long each round's training takes.")] = 75.0,
+    round_seconds: Annotated[float, Parameter(help="About how long each round's training takes.")] = 90.0,
     annotators: Annotated[int, Parameter(help="Simulated annotators at work at once.")] = 3,
     seed: Annotated[int, Parameter(help="Of everything drawn.")] = 0,
 ) -> int:

@@ -62,20 +62,22 @@ def dataset_figures(stats: DatasetStats, folder: Path, *, simulated: bool) -> li
 
 def round_figures(rounds: Sequence[Round], folder: Path, *, simulated: bool) -> list[Path]:
     """One plot per metric over the rounds that report it."""
-    from segany.pictures.plots import line_plot
+    from segany.pictures.plots import from_zero, line_plot
 
     made = []
     for name, (title, unit) in ROUND_METRICS.items():
         known = [one for one in rounds if isinstance(one.metrics.get(name), int | float)]
         if known:
+            values = [float(one.metrics[name]) for one in known]
             made.append(
                 line_plot(
                     folder / f"{name}.png",
                     [one.number for one in known],
-                    {unit: [float(one.metrics[name]) for one in known]},
+                    {unit: values},
                     title=title + (SIMULATED if simulated else ""),
                     x_label="round",
                     y_label=unit,
+                    y_range=from_zero(values),
                 )
             )
     return made

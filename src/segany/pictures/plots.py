@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -14,6 +15,14 @@ from segany.pictures.colors import distinct_color
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+LABEL_WIDTH = 18
+"""Letters on a line of a bar's name."""
+
+
+def from_zero(values: Sequence[float]) -> tuple[float, float]:
+    """A range for the y axis of values of 0 or more that does not make small differences look large."""
+    return 0.0, 1.15 * max(values, default=0.0) or 1.0
 
 
 def line_plot(
@@ -68,8 +77,8 @@ def bar_plot(
             label=name,
             color=_color(index),
         )
-        axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1)
-    axes.set_xticks(range(len(groups)), list(groups))
+        axes.bar_label(bars, fmt=_value, fontsize=7, padding=1)
+    axes.set_xticks(range(len(groups)), [fill(name, LABEL_WIDTH) for name in groups])
     return _finish(figure, axes, len(series), Path(path))
 
 
@@ -148,6 +157,11 @@ def _finish(figure: Figure, axes: Axes, lines: int, path: Path) -> Path:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
     return path
+
+
+def _value(number: float) -> str:
+    """A number on a bar: counts without decimals."""
+    return f"{number:.0f}" if number == int(number) and number > 1 else f"{number:.2f}"
 
 
 def _color(index: int) -> str:

@@ -64,7 +64,7 @@ class RehearseConfig:
     """Simulated ones, at work at once. 2 or more: some photos are annotated twice."""
     start_seconds: float = 240.0
     """Training of the starting model, about."""
-    round_seconds: float = 75.0
+    round_seconds: float = 90.0
     """Training of each round, about."""
     points_per_side: int = 10
     """Clicks along each edge of the sweep and of the detector's proposals; the paper's sweep has 32."""
@@ -274,9 +274,9 @@ class _Rehearsal:
 
     def _round(self, stage: Stage) -> dict[str, Any]:
         config = RoundConfig(
-            trains="all",
+            trains="decoder+neck",
             loss="small",
-            rate=3e-4,
+            rate=1e-3,
             steps=1000,
             seconds=self.config.round_seconds,
             min_share=self.config.human.least_share,
@@ -347,11 +347,11 @@ class _Rehearsal:
         }
 
     def _report(self, begun: dict[str, Any], rounds: list[dict[str, Any]], release: dict[str, Any]) -> dict[str, Any]:
-        from segany.pictures.plots import line_plot
+        from segany.pictures.plots import from_zero, line_plot
 
         figures = self.out / "figures"
         made = round_figures(self.store.rounds(self.project), figures, simulated=True)
-        made += people_figures(self.store.stats(self.project), figures)
+        made += people_figures(self.store.stats(self.project), figures / "people")
         scores = [begun["one_click_miou"], *(one["one_click_miou"] for one in rounds)]
         made.append(
             line_plot(
@@ -361,6 +361,7 @@ class _Rehearsal:
                 title="One click, photos held out, against the data sets' truth" + SIMULATED,
                 x_label="round (0: starting weights)",
                 y_label="mean IoU",
+                y_range=from_zero(scores),
             )
         )
         human = asdict(self.config.human)
@@ -376,7 +377,7 @@ class _Rehearsal:
             "release": release,
             "held_out_truth": begun["held_out"],
             "assumed_times": {key: value for key, value in human.items() if key.endswith("_seconds")},
-            "figures": [path.name for path in made],
+            "figures": [path.relative_to(figures).as_posix() for path in made],
             "config": asdict(self.config),
             "seconds": round(sum(one["took_seconds"] for one in self.state.values() if "took_seconds" in one), 1),
         }

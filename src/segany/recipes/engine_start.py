@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from segany.training.contract import Status
 
 PACKS = ("coco-person", "dsb2018", "camvid")
-"""What it learns from beside painted scenes: one person in each photo, nuclei, street scenes. No photo of them is in the
-packs that are annotated."""
+"""What it learns from beside painted scenes: one person in each photo, nuclei, street scenes. None of these photos is in
+the packs that are annotated."""
 OF_EACH = 200
 """Photos of a pack, at most."""
 PLAN = "plan.json"
