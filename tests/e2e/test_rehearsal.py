@@ -51,7 +51,7 @@ def test_the_whole_loop(
 ) -> None:
     out = tmp_path / "out"
     words = ["engine", "rehearse", "--data", str(shared / "data"), "--images", "4,3,3", "-o", str(out)]
-    words += ["--start", str(weights), "--round-seconds", "0.5", "--annotators", "2"]
+    words += ["--start", str(weights), "--round-steps", "10", "--annotators", "2"]
     words += [] if database is None else ["--database", database]
     assert main(words) == 0, capsys.readouterr().err
     report = json.loads((out / "report.json").read_text())
@@ -76,7 +76,7 @@ def test_the_whole_loop(
 
 
 def test_it_goes_on_after_a_break(shared: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = RehearseConfig(images=(4, 1, 1), annotators=2, round_seconds=0.5)
+    config = RehearseConfig(images=(4, 1, 1), annotators=2, round_steps=10)
     told: list[str] = []
 
     def breaks(*_: object, **__: object) -> None:
@@ -96,9 +96,9 @@ def test_it_goes_on_after_a_break(shared: Path, tmp_path: Path, weights: Path, m
 
 def test_the_starting_model_learns_from_other_photos_alone(shared: Path, tmp_path: Path) -> None:
     training = training_of(40, 0)
-    assert set(training.batch.weights) == {"dsb2018", "camvid"} and training.steps == 40
+    assert set(training.batch.weights) == {"coco-person", "dsb2018", "camvid"} and training.steps == 40
     with pytest.raises(OptionError):
-        starting_model(shared / "data", tmp_path / "none", seconds=0)
+        starting_model(shared / "data", tmp_path / "none", steps=0)
 
 
 def test_what_cannot_be_rehearsed_is_refused(tmp_path: Path) -> None:

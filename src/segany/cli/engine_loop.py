@@ -194,8 +194,8 @@ def rehearse(
     start: Annotated[
         str | None, Parameter(help="Weights to begin with that never saw the photos; trained here when left out.")
     ] = None,
-    start_seconds: Annotated[float, Parameter(help="About how long training the starting model takes.")] = 240.0,
-    round_seconds: Annotated[float, Parameter(help="About how long each round's training takes.")] = 90.0,
+    start_steps: Annotated[int, Parameter(help="Training steps of the starting model.")] = 400,
+    round_steps: Annotated[int, Parameter(help="Training steps of each round.")] = 400,
     annotators: Annotated[int, Parameter(help="Simulated annotators at work at once.")] = 3,
     seed: Annotated[int, Parameter(help="Of everything drawn.")] = 0,
 ) -> int:
@@ -213,8 +213,8 @@ def rehearse(
     config = RehearseConfig(
         images=(counts[0], counts[1], counts[2]),
         annotators=annotators,
-        start_seconds=start_seconds,
-        round_seconds=round_seconds,
+        start_steps=start_steps,
+        round_steps=round_steps,
         seed=seed,
     )
     report = recipe(data, output, config, database=database, start=start, told=say)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segany.batch.local import Rgb, open_folder, run_local
 from segany.batch.plan import Item
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 Sweep = Literal["sa1b", "reference", "weights", "project"]
 """The data set's preset; the released defaults; the latter with what the weights recommend; the preset with thresholds
 found on the masks that people of the project made."""
+OVERLAP = 0.7
+"""Of masks that overlap by more than this IoU a project keeps the one of higher predicted IoU."""
 
 
 class CountingSource:
@@ -135,8 +138,10 @@ def thresholds_of(
 ) -> dict[str, float]:
     """Thresholds on predicted IoU and stability at which the sweep's masks agree best with people's.
 
-    Best is the highest F1 of "meets a mask that people made", over the whole photo's clicks without crops. People mark
-    what is prominent, not everything, so precision is underestimated and the thresholds are rather strict.
+    Best is the highest mean of precision (kept masks that meet one that people made) and recall (people's masks that
+    are met), the harmonic one, over the whole photo's clicks without crops and after masks that overlap much have been
+    dropped. People mark what is prominent, not everything, so precision is underestimated and the thresholds are
+    rather strict.
 
     Args:
         predictor: the model.
@@ -145,33 +150,72 @@ def thresholds_of(
         most: photos looked at, evenly spread.
         same: IoU from which a mask meets another.
         progress: told (photos done, photos in all).
+
+    Returns:
+        Knobs by name; none when there is nothing to learn from.
     """
     open_ = replace(config, crop_n_layers=0, pred_iou_thresh=0.0, stability_score_thresh=0.05, box_nms_thresh=0.9)
     generator = AutomaticMaskGenerator(predictor, open_)
     count = min(most, len(samples))
-    rows = []
+    photos = []
     for done, index in enumerate(np.linspace(0, len(samples) - 1, count).round().astype(int).tolist(), start=1):
         sample = samples[index]
         masks, truth = generator.generate(sample.load_rgb()), list(sample.rles)
         if masks and truth:
-            best = rle_iou([one.segmentation for one in masks], truth).max(axis=1)
-            rows += [(m.predicted_iou, m.stability_score, b >= same) for m, b in zip(masks, best, strict=True)]
+            photos.append(_Swept.of(masks, truth, same))
         if progress is not None:
             progress(done, count)
-    if not rows:
+    if not photos:
         return {}
-    iou, stability, right = (np.array(column) for column in zip(*rows, strict=True))
+    iou, stability = (np.concatenate([getattr(one, name) for one in photos]) for name in ("iou", "stability"))
     choices = [
-        (_f1(right, (iou > a) & (stability >= b)), float(a), float(b))
+        (_f1([one.kept(float(a), float(b)) for one in photos]), float(a), float(b))
         for a in np.quantile(iou, np.linspace(0.05, 0.95, 19))
         for b in np.quantile(stability, np.linspace(0.0, 0.9, 10))
     ]
     _, a, b = max(choices)
-    return {"pred_iou_thresh": round(max(a, 1e-3), 4), "stability_score_thresh": round(b, 4)}
+    found = {"pred_iou_thresh": max(a, 1e-3), "stability_score_thresh": b, "mask_nms_thresh": OVERLAP}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
-def _f1(right: Any, kept: Any) -> float:
-    return float(2 * (right & kept).sum() / max(1, right.sum() + kept.sum()))
+@dataclass(frozen=True)
+class _Swept:
+    """A photo's proposals, the surest first, and what people made there."""
+
+    iou: NDArray[np.float64]
+    stability: NDArray[np.float64]
+    overlaps: NDArray[np.bool_]
+    """(P, P) whether two proposals overlap too much for both to stay."""
+    meets: NDArray[np.bool_]
+    """(P, T)"""
+
+    @classmethod
+    def of(cls, masks: Sequence[MaskRecord], truth: Sequence[Mapping[str, Any]], same: float) -> _Swept:
+        ranked = sorted(masks, key=lambda one: -one.predicted_iou)
+        rles = [one.segmentation for one in ranked]
+        return cls(
+            np.array([one.predicted_iou for one in ranked]),
+            np.array([one.stability_score for one in ranked]),
+            rle_iou(rles, rles) > OVERLAP,
+            rle_iou(rles, truth) >= same,
+        )
+
+    def kept(self, iou: float, stability: float) -> tuple[int, int, int, int]:
+        """With these thresholds: masks kept, those that meet a true one, true masks met, true masks."""
+        rows: list[int] = []
+        gone = (self.iou <= iou) | (self.stability < stability)
+        for row in np.flatnonzero(~gone).tolist():
+            if not gone[row]:
+                rows.append(row)
+                gone |= self.overlaps[row]
+        meets = self.meets[rows]
+        return len(rows), int(meets.any(axis=1).sum()), int(meets.any(axis=0).sum()), self.meets.shape[1]
+
+
+def _f1(photos: Sequence[tuple[int, int, int, int]]) -> float:
+    kept, right, met, true = (sum(column) for column in zip(*photos, strict=True))
+    precision, recall = right / max(1, kept), met / max(1, true)
+    return float(2 * precision * recall / max(1e-9, precision + recall))
 
 
 def run_auto(

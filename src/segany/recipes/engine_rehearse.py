@@ -26,7 +26,7 @@ from segany.recipes.engine_human import HumanConfig
 from segany.recipes.engine_process import Service
 from segany.recipes.engine_round import effort_since, run_round
 from segany.recipes.engine_simulated import Reviewer, play
-from segany.recipes.engine_start import starting_model
+from segany.recipes.engine_start import LEAST_STEPS, starting_model
 from segany.recipes.engine_table import report_markdown
 from segany.recipes.engine_training import RoundConfig
 from segany.recipes.engine_truth import Yardstick, add_people, check_release, choose_photos
@@ -54,7 +54,7 @@ LEAST_PRECISION = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class RehearseConfig:
-    """How much is rehearsed, and how long what trains may take."""
+    """How much is rehearsed, and for how long models train."""
 
     images: tuple[int, int, int] = (40, 60, 200)
     """Photos of the stages manual, semi and auto. 1 or more each, 4 in the first."""
@@ -62,10 +62,10 @@ class RehearseConfig:
     """Where photos and truth come from: training parts alone."""
     annotators: int = 3
     """Simulated ones, at work at once. 2 or more: some photos are annotated twice."""
-    start_seconds: float = 240.0
-    """Training of the starting model, about."""
-    round_seconds: float = 90.0
-    """Training of each round, about."""
+    start_steps: int = 400
+    """Training of the starting model: some minutes. 10 or more."""
+    round_steps: int = 400
+    """Training of each round. 1 or more."""
     points_per_side: int = 10
     """Clicks along each edge of the sweep and of the detector's proposals; the paper's sweep has 32."""
     crop_layers: int = 0
@@ -86,8 +86,11 @@ class RehearseConfig:
                 f"annotators must be 2 or more, points_per_side 1 or more, crop_layers 0 or more; got "
                 f"{self.annotators}, {self.points_per_side}, {self.crop_layers}. Raise them."
             )
-        if min(self.start_seconds, self.round_seconds) <= 0:
-            raise OptionError("start_seconds and round_seconds must be above 0. Raise them.")
+        if self.start_steps < LEAST_STEPS or self.round_steps < 1:
+            raise OptionError(
+                f"start_steps must be {LEAST_STEPS} or more and round_steps 1 or more; got {self.start_steps} and "
+                f"{self.round_steps}. Raise them."
+            )
 
 
 def rehearse(
@@ -201,8 +204,9 @@ class _Rehearsal:
         about: dict[str, Any] = {"given": True}
         weights = self.start
         if weights is None:
-            seconds = self.config.start_seconds
-            weights, about = starting_model(self.data, self.out / "start", seconds=seconds, seed=self.config.seed)
+            weights, about = starting_model(
+                self.data, self.out / "start", steps=self.config.start_steps, seed=self.config.seed
+            )
         score = self.yardstick.measure(Predictor.from_pretrained(weights).model)
         return {"weights": str(weights), **about, "one_click_miou": score, "held_out": self.yardstick.about}
 
@@ -277,8 +281,7 @@ class _Rehearsal:
             trains="decoder+neck",
             loss="small",
             rate=1e-3,
-            steps=1000,
-            seconds=self.config.round_seconds,
+            steps=self.config.round_steps,
             min_share=self.config.human.least_share,
             seed=self.config.seed,
         )

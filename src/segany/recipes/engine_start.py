@@ -3,15 +3,12 @@ photos that the rehearsal annotates."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segany.core.errors import OptionError
-from segany.core.files import atomic_write_json
 from segany.data.cache import INDEX, PhotoCache, build_cache
 from segany.data.packs import PackImage, iter_pack
 from segany.data.photo_sets import CachedSet, PhotoSet, packs_in
@@ -26,12 +23,11 @@ if TYPE_CHECKING:
     from segany.training.contract import Status
 
 PACKS = ("coco-person", "dsb2018", "camvid")
-"""What it learns from beside painted scenes: one person in each photo, nuclei, street scenes. None of these photos is in
-the packs that are annotated."""
+"""What it learns from beside painted scenes: one person in each photo, nuclei, street scenes. None of these photos is
+in the packs that are annotated."""
 OF_EACH = 200
 """Photos of a pack, at most."""
-PLAN = "plan.json"
-PACE_STEPS, LEAST_STEPS, MOST_STEPS = 6, 10, 1500
+LEAST_STEPS = 10
 
 MODEL = replace(
     TINY,
@@ -73,7 +69,7 @@ def starting_model(
     data: Path,
     out: Path,
     *,
-    seconds: float,
+    steps: int,
     seed: int = 0,
     device: str = "auto",
     told: Callable[[Status], None] | None = None,
@@ -83,7 +79,7 @@ def starting_model(
     Args:
         data: folder with packs; without any of these packs painted scenes are all there is.
         out: folder of the run.
-        seconds: about how long it may take; the number of steps follows from the pace and is decided once.
+        steps: of training.
         seed: of everything drawn.
         device: as everywhere.
         told: called after every step.
@@ -92,21 +88,12 @@ def starting_model(
         The weights, and what made them.
 
     Raises:
-        OptionError: no time at all.
+        OptionError: hardly any steps.
         Cancelled: asked to stop; the same call goes on.
     """
-    if seconds <= 0:
-        raise OptionError(f"the starting model needs some time; got {seconds} seconds. Raise it.")
+    if steps < LEAST_STEPS:
+        raise OptionError(f"the starting model needs {LEAST_STEPS} steps or more; got {steps}. Raise them.")
     sets = _sets(data, out / "cache")
-    plan = out / PLAN
-    if not plan.is_file():
-        times: list[float] = []
-        trial = out / "pace"
-        run(training_of(PACE_STEPS, seed), trial, sets=sets, told=lambda s: times.append(time.monotonic()), board=False)
-        pace = (times[-1] - times[0]) / max(1, len(times) - 1)
-        steps = max(LEAST_STEPS, min(MOST_STEPS, int(seconds / max(pace, 1e-3))))
-        atomic_write_json(plan, {"steps": steps, "seconds_per_step": pace})
-    steps = int(json.loads(plan.read_text(encoding="utf-8"))["steps"])
     if not (out / WEIGHTS).is_file():
         run(training_of(steps, seed), out, sets=sets, device=device, told=told, board=False)
     about = {"steps": steps, "trained_on": ["painted scenes", *(photos.name for photos in sets)], "seed": seed}

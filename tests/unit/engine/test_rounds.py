@@ -28,7 +28,7 @@ from segany.predict.automatic.config import SweepConfig  # noqa: E402
 from segany.predict.automatic.tally import CANDIDATES, FILTERS, MASKS  # noqa: E402
 from segany.predict.predictor import Predictor  # noqa: E402
 from segany.recipes import engine_round  # noqa: E402
-from segany.recipes.engine_auto import run_auto, sweep_config, thresholds_of  # noqa: E402
+from segany.recipes.engine_auto import _Swept, run_auto, sweep_config, thresholds_of  # noqa: E402
 from segany.recipes.engine_round import run_round  # noqa: E402
 from segany.recipes.engine_training import PLAN, RoundConfig  # noqa: E402
 from segany.records.record import MaskRecord  # noqa: E402
@@ -215,4 +215,17 @@ def test_where_the_knobs_come_from(painted: Any, weights: Path) -> None:
     config = sweep_config(predictor, "project", {**given, "stability_score_thresh": 0.3}, samples=samples)
     assert config.stability_score_thresh == 0.3 and config.points_per_side == 4
     found = thresholds_of(predictor, sweep_config(predictor, "sa1b", given), samples)
-    assert set(found) <= {"pred_iou_thresh", "stability_score_thresh"}
+    assert set(found) <= {"pred_iou_thresh", "stability_score_thresh", "mask_nms_thresh"}
+
+
+def test_thresholds_count_what_is_left_after_suppression() -> None:
+    """Three look-alikes that meet the same object are one mask kept and one object met, not three hits."""
+    swept = _Swept(
+        iou=np.array([0.9, 0.8, 0.7, 0.6]),
+        stability=np.array([0.9, 0.9, 0.9, 0.4]),
+        overlaps=np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], bool),
+        meets=np.array([[1, 0], [1, 0], [1, 0], [0, 0]], bool),
+    )
+    assert swept.kept(0.0, 0.0) == (2, 1, 1, 2)
+    assert swept.kept(0.0, 0.5) == (1, 1, 1, 2)
+    assert swept.kept(0.95, 0.0) == (0, 0, 0, 2)
