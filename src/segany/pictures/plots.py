@@ -68,6 +68,7 @@ def bar_plot(
     """
     figure, axes = _sheet(title, x_label, y_label, y_range)
     width = 0.8 / max(1, len(series))
+    counts = all(float(value).is_integer() for values in series.values() for value in values)
     for index, (name, values) in enumerate(series.items()):
         offset = (index - (len(series) - 1) / 2) * width
         bars = axes.bar(
@@ -77,7 +78,7 @@ def bar_plot(
             label=name,
             color=_color(index),
         )
-        axes.bar_label(bars, fmt=_value, fontsize=7, padding=1)
+        axes.bar_label(bars, fmt="%.0f" if counts else "%.2f", fontsize=7, padding=1)
     axes.set_xticks(range(len(groups)), [fill(name, LABEL_WIDTH) for name in groups])
     return _finish(figure, axes, len(series), Path(path))
 
@@ -157,11 +158,6 @@ def _finish(figure: Figure, axes: Axes, lines: int, path: Path) -> Path:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
     return path
-
-
-def _value(number: float) -> str:
-    """A number on a bar: counts without decimals."""
-    return f"{number:.0f}" if number == int(number) and number > 1 else f"{number:.2f}"
 
 
 def _color(index: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,13 @@ from segany.engine.config import Stage
 from segany.engine.figures import round_figures
 from segany.engine.snapshot import make_snapshot, part_of
 from segany.engine.statistics import Effort
+from segany.evaluation.comparison import Comparison, compare
 from segany.evaluation.sampling import MaskRow, SampleConfig
 from segany.modeling.checkpoints.load import load_model
 from segany.modeling.checkpoints.save import save_model
 from segany.recipes.engine_training import RoundConfig, planned_steps, train_weights
 from segany.recipes.finetune_data import OwnPhoto
-from segany.recipes.finetune_scores import Gain, HeldOutLook, load_rows, save_rows
+from segany.recipes.finetune_scores import SHOWN, Gain, HeldOutLook, load_rows, save_rows
 from segany.recipes.folder import WEIGHTS
 from segany.training.distributed import processes
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from segany.training.contract import Status
 
 BEFORE, AFTER, REPORT = "before.json", "after.json", "round.json"
+FIRST = ("clicks_1", "box")
+"""Scores that say how good weights are for people who annotate: masks after a first prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,8 @@ def run_round(
     """Train the weights in use on everything accepted, and publish the result if it is better.
 
     Better means: on the masks that people made on images that never train, the whole 95 % interval of the mean change
-    in one-click IoU, mask by mask, images drawn anew, lies above 0. A round that was interrupted goes on.
+    in the IoU of a first prompt (the mean of one click's and a box's, mask by mask, images drawn anew) lies above 0,
+    and neither of the two alone is worse beyond its interval. A round that was interrupted goes on.
 
     Args:
         store: where everything lies.
@@ -101,10 +105,11 @@ def run_round(
     except (DataError, OptionError, TrainingError):
         store.close_round(opened.id, failed=True, note="could not be trained or measured")
         raise
-    gain = Gain.of(before, after)
+    gain, first = Gain.of(before, after), first_prompt(before, after)
     enough = gain.before.images >= config.least_images
-    better = gain.changes[0].verdict == "better" and enough
-    verdict = gain.verdict if enough else f"{gain.verdict} Too few images are held out, {gain.before.images}."
+    harmed = [name for name, change in zip(SHOWN, gain.changes, strict=True) if change.verdict == "worse"]
+    better = first.verdict == "better" and enough and not set(harmed) & set(FIRST)
+    verdict = _verdict(first, gain) + ("" if enough else f" Too few images are held out, {gain.before.images}.")
     scores = {"one_click": gain.after.scores["clicks_1"].mean, "box": gain.after.scores["box"].mean}
     made = store.register_model(
         project,
@@ -116,12 +121,40 @@ def run_round(
     if better:
         store.publish_model(made.id, user=user, reason=f"round {opened.number}: {verdict}")
     report = _report(store, project, opened, gain, better, steps, snapshot)
+    report["first_prompt"] = _told(first)
     closed = store.close_round(opened.id, model=made.id, published=better, metrics=report, note=verdict)
     atomic_write_json(place / REPORT, report, indent=1)
     played = any(one.simulated for one in store.users())
     figures = round_figures(store.rounds(project), store.folder / "figures" / str(project), simulated=played)
     assert current is not None
     return RoundResult(round=closed, gain=gain, report=report, figures=figures)
+
+
+def first_prompt(before: Sequence[MaskRow], after: Sequence[MaskRow]) -> Comparison:
+    """How much better the masks after a first prompt have become: the mean of one click and a box, mask by mask."""
+    rows = [
+        replace(
+            row,
+            scores={
+                when: sum(one.scores[name] for name in FIRST) / len(FIRST)
+                for when, one in (("before", row), ("after", new))
+            },
+        )
+        for row, new in zip(before, after, strict=True)
+    ]
+    return compare(rows, [("after", "before")])[0]
+
+
+def _verdict(first: Comparison, gain: Gain) -> str:
+    gap = first.difference
+    words = {"better": "better", "worse": "worse", "undecided": "no clear change"}
+    told = f"IoU after a click or a box on held-out photos: {gap.mean:+.3f} (95 % interval {gap.low:+.3f} to "
+    return f"{told}{gap.high:+.3f}): {words[first.verdict]}. {gain.verdict}"
+
+
+def _told(change: Comparison) -> dict[str, float]:
+    gap = change.difference
+    return {"mean": round(gap.mean, 4), "low": round(gap.low, 4), "high": round(gap.high, 4)}
 
 
 def _taken_in(store: Store, project: int, start: str | Path, user: int | None) -> Any:
@@ -227,7 +260,6 @@ def _report(
     earlier = [one.opened for one in store.rounds(project) if one.number < opened.number and one.state == "closed"]
     effort = effort_since(store, project, opened.stage, max(earlier, default=None))
     old, new = (summary.scores["clicks_1"].mean for summary in (gain.before, gain.after))
-    click = gain.changes[0].difference
     return {
         "stage": opened.stage,
         "one_click_miou": round(new if better else old, 4),
@@ -240,7 +272,7 @@ def _report(
         "people_masks": effort.people_masks,
         "before": round(old, 4),
         "after": round(new, 4),
-        "change": {"mean": round(click.mean, 4), "low": round(click.low, 4), "high": round(click.high, 4)},
+        "change": _told(gain.changes[0]),
         "box_before": round(gain.before.scores["box"].mean, 4),
         "box_after": round(gain.after.scores["box"].mean, 4),
         "held_out": {"images": gain.before.images, "masks": gain.before.masks},
