@@ -278,18 +278,23 @@ def measure(options: argparse.Namespace) -> PointsResult:
     return points(options.data, model=options.model, packs=PACKS, sample=sample, progress=progress)
 
 
+def _phase(phase: Mapping[str, Any]) -> str:
+    prompts = phase.get("rounds", 1 + phase.get("clicks", 0))
+    views = f"{phase['images']} views × {phase['masks']} masks × {prompts} prompts"
+    return f"{phase['steps']:,} steps at {phase['canvas']} px ({views})"
+
+
 def about_weights(predictor: Predictor) -> dict[str, str]:
     """What the card says of the weights, from their own metadata."""
     values = sum(tensor.numel() for tensor in predictor.model.state_dict().values())
     recipe = json.loads(predictor.metadata.get("recipe", "{}"))
-    phases = [
-        f"{p['steps']:,} steps at {p['canvas']} px ({p['images']} views × {p['masks']} masks × {p['rounds']} prompts)"
-        for p in recipe.get("phases", [])
-    ]
+    runs = recipe.get("runs", [recipe])
+    told = [f"run {run.get('run', 1)}: {', '.join(map(_phase, run.get('phases', [])))}" for run in runs]
+    mixed = f" What ships: {recipe['mean_of']}." if "mean_of" in recipe else ""
     return {
         "values": f"{values:,}",
         "bytes": f"{values * 2 / 1e6:.1f} MB (half precision)",
-        "recipe": f"{recipe.get('what', 'see the metadata')}. Phases: {'; '.join(phases)}.",
+        "recipe": f"{recipe.get('what', 'see the metadata')}. {'; '.join(told).capitalize()}.{mixed}",
         "compute": predictor.metadata.get("compute", "not recorded"),
     }
 

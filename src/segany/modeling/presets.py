@@ -14,6 +14,7 @@ TINY = ModelConfig(
     canvas=512,
     width=128,
     decoder=DecoderConfig(mlp_width=512, iou_head_width=128),
+    detail=True,
 )
 TOY = ModelConfig(
     name="toy",

@@ -36,6 +36,7 @@ MODEL = replace(
     canvas=256,
     width=64,
     mask_channels=8,
+    detail=False,
     decoder=DecoderConfig(heads=4, mlp_width=256, iou_head_width=64),
 )
 """A tenth of `tiny`'s work: a rehearsal trains it four times."""

@@ -24,7 +24,7 @@ def test_encoder() -> None:
 
 def test_decoding_one_click() -> None:
     model = build_model(TINY).eval()
-    embedding = torch.zeros(1, TINY.width, TINY.grid, TINY.grid)
+    embedding = torch.zeros(1, TINY.channels, TINY.grid, TINY.grid)
     with torch.no_grad(), sdpa_kernel(COUNTABLE), FlopCounterMode(display=False) as counter:
         model.decode(embedding, points=torch.zeros(1, 1, 2), labels=torch.ones(1, 1, dtype=torch.int64))
     assert 0 < counter.get_total_flops() <= DECODE_FLOPS

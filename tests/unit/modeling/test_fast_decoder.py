@@ -20,10 +20,8 @@ from segany.modeling.sam import Sam
 SMALL_ENCODER = ViTConfig(width=32, depth=1, heads=2, global_blocks=(0,), window=4)
 CONFIGS = {
     "toy": PRESETS["toy"],
-    "tiny": replace(PRESETS["tiny"], encoder=SMALL_ENCODER),
-    "detailed": replace(
-        PRESETS["tiny"], encoder=ConvConfig(widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)), canvas=160, detail=True
-    ),
+    "tiny": replace(PRESETS["tiny"], encoder=SMALL_ENCODER, detail=False),
+    "detailed": replace(PRESETS["tiny"], encoder=ConvConfig(widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)), canvas=160),
     "vit_b": replace(PRESETS["vit_b"], encoder=SMALL_ENCODER),
     "deep": ModelConfig(  # three layers, an odd grid, four heads, other outputs
         name="deep",
