@@ -39,6 +39,7 @@ from segany.recipes.weights import PACKS_ABOUT, stamp_scores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
+AUTOMATIC = RESULTS / "tiny_automatic.json"
 GOALS: dict[str, tuple[float, float, float, float]] = {
     "bsds500": (0.70, 0.60, 0.82, 0.75),
     "dsb2018": (0.82, 0.78, 0.90, 0.86),
@@ -240,6 +241,8 @@ def page(result: PointsResult, found: Sequence[Calibration], shown: Sequence[str
         "## How true its own opinion is\n",
         "![Calibration](pictures/model_card_calibration.png)\n",
         numbers + "\n",
+        "## Everything at once\n",
+        about["automatic"],
         "## Where it fails\n",
         f"The worst masks after three clicks among the held-out images that may be shown (at most {MOST_OF_A_PACK} of "
         "a pack, one of an image):\n",
@@ -296,7 +299,26 @@ def about_weights(predictor: Predictor) -> dict[str, str]:
         "bytes": f"{values * 2 / 1e6:.1f} MB (half precision)",
         "recipe": f"{recipe.get('what', 'see the metadata')}. {'; '.join(told).capitalize()}.{mixed}",
         "compute": predictor.metadata.get("compute", "not recorded"),
+        "automatic": about_automatic(predictor),
     }
+
+
+def about_automatic(predictor: Predictor) -> str:
+    """The thresholds that the weights recommend for automatic masks, and what was measured when they were found."""
+    knobs = json.loads(predictor.metadata.get("automatic", "{}"))
+    rows = "\n".join(f"| `{name}` | {value:g} |" for name, value in sorted(knobs.items()))
+    if not knobs or not AUTOMATIC.is_file():
+        return "The weights recommend no thresholds of their own.\n"
+    found = json.loads(AUTOMATIC.read_text(encoding="utf-8"))
+    chosen = found["chosen"]
+    return (
+        "Without options `segany everything` and `AutomaticMaskGenerator` take these thresholds; `--preset reference` "
+        f"takes the released ones, made for surer models.\n\n| knob | value |\n|---|---:|\n{rows}\n\n"
+        f"`benchmarks/tune_automatic.py` found them on {found['photos']} photos that training only watched: "
+        f"{chosen['precision']:.0%} of the masks meet an annotated segment by IoU 0.5 or more, {chosen['recall']:.0%} "
+        f"of the segments are met, {chosen['masks_per_photo']:.0f} masks a photo. Annotators mark less than there is, so "
+        "the first share is a lower bound.\n"
+    )
 
 
 def write(result: PointsResult, options: argparse.Namespace) -> list[Path]:
