@@ -316,8 +316,8 @@ def about_automatic(predictor: Predictor) -> str:
         f"takes the released ones, made for surer models.\n\n| knob | value |\n|---|---:|\n{rows}\n\n"
         f"`benchmarks/tune_automatic.py` found them on {found['photos']} photos that training only watched: "
         f"{chosen['precision']:.0%} of the masks meet an annotated segment by IoU 0.5 or more, {chosen['recall']:.0%} "
-        f"of the segments are met, {chosen['masks_per_photo']:.0f} masks a photo. Annotators mark less than there is, so "
-        "the first share is a lower bound.\n"
+        f"of the segments are met, {chosen['masks_per_photo']:.0f} masks a photo. Annotators mark less than there is, "
+        "so the first share is a lower bound.\n"
     )
 
 
