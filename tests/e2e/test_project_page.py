@@ -165,7 +165,15 @@ def test_clearing_with_a_brush(garden: Any, enter: Callable[..., Any]) -> None:
     image = garden.images["square.jpg"]
     known = before["square.jpg"]
     stage = rosa.find("blur-stage")
-    zoom, left, top = (float(number) for number in stage.get_attribute("data-view").split())
+    views = [""]
+
+    def settled() -> bool:
+        """The photo lies still: it was fitted into its place after it was opened."""
+        views.append(stage.get_attribute("data-view") or "")
+        return len(views) > 3 and len(set(views[-3:])) == 1
+
+    rosa.until(settled)
+    zoom, left, top = (float(number) for number in views[-1].split())
     box = stage.bounding_box()
     mouse = rosa.page.mouse
     rosa.press("3")

@@ -18,7 +18,7 @@ from segany.recipes.train_promptable import run
 from segany.training.config import LoopConfig, ScheduleConfig
 from segany.transforms.config import AS_IS
 
-SIDE = 64
+SIDE = 96
 
 
 def eight_photos() -> list[MemoryPhoto]:
