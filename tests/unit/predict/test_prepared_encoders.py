@@ -14,12 +14,13 @@ from torch.nn import functional
 from segany.core.errors import ImageError
 from segany.modeling import vit as plain
 from segany.modeling.build import build_encoder
+from segany.modeling.checkpoints.load import load_model
 from segany.modeling.config import ConvConfig, ModelConfig, ViTConfig
 from segany.modeling.presets import PRESETS, TINY
 from segany.modeling.sam import Sam
 from segany.predict.backends import vit as prepared
 from segany.predict.backends.conv import PreparedConv
-from segany.predict.backends.encoder import PredictionEncoder, choose_dtype, has_prepared
+from segany.predict.backends.encoder import KNOWN, PredictionEncoder, choose_dtype, has_prepared
 from segany.predict.backends.linear import Linear, can_pack
 
 from . import _toys
@@ -190,6 +191,18 @@ def test_hooks_and_overridden_models_go_through_the_module() -> None:
     assert not has_prepared(Other(model.config, *parts))
     model.image_encoder.register_forward_hook(lambda module, args, out: None)
     assert not has_prepared(model)
+
+
+@pytest.mark.parametrize("name", ["tiny", "toy", "vit_b"])
+def test_the_presets_are_prepared(name: str) -> None:
+    """A part of a model that the prepared form does not know would make it slow without a word."""
+    with torch.device("meta"):
+        parts = {type(part) for part in build_encoder(PRESETS[name]).modules()}
+    assert parts <= KNOWN
+
+
+def test_the_embedded_model_is_prepared() -> None:
+    assert has_prepared(load_model("tiny").model)
 
 
 def test_another_canvas_is_answered_as_the_module_answers() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segany.core.device import DTYPE_VARIABLE, resolve_dtype
 from segany.core.errors import OptionError
-from segany.modeling.conv import ConvBlock, ConvEncoder, GlobalAttention
+from segany.modeling.conv import ConvBlock, ConvEncoder, GlobalAttention, Neck
 from segany.modeling.layers import LayerNorm2d
 from segany.modeling.sam import Sam
 from segany.modeling.vit import Attention, Block, ImageEncoderViT, MLPBlock, PatchEmbed
@@ -27,7 +27,7 @@ WIDE = 256
 """Channels of an embedding from which on `auto` decodes in the encoder's precision: those of the released models."""
 KNOWN = {
     *(ImageEncoderViT, PatchEmbed, Block, Attention, MLPBlock),
-    *(ConvEncoder, ConvBlock, GlobalAttention),
+    *(ConvEncoder, ConvBlock, GlobalAttention, Neck),
     *(LayerNorm2d, nn.LayerNorm, nn.Linear, nn.Conv2d, nn.Sequential, nn.ModuleList),
 }
 """Parts whose arithmetic the prepared forms know. Any other (an adapter, a quantised layer) rules them out."""
