@@ -138,6 +138,16 @@ def memory_section(result: Result, picture: Callable[[str, str], str]) -> str:
     return "\n\n".join([*parts, picture("memory.png", "Peak memory")])
 
 
+def training_step_section(result: Result, picture: Callable[[str, str], str]) -> str:
+    (own, before), (arranged, after) = result["seconds"].items()
+    return (
+        f"`{result['model']}`, {result['images']} views of {result['canvas']} px, {result['masks']} masks each, "
+        f"{result['rounds']} decodes of each mask, forward and backward, {result['threads']} thread: {own} "
+        f"{spoken(before['median'])}, {arranged} {spoken(after['median'])}: **{result['ratio']:.2f} times**. "
+        f"{where(result)}"
+    )
+
+
 def engine_load_section(result: Result, picture: Callable[[str, str], str]) -> str:
     """Calls of many annotators on each database: the two groups, then every route."""
     parts = []
@@ -174,6 +184,7 @@ SECTIONS: dict[str, tuple[str, str, Section]] = {
     "precision": ("precision.json", "python benchmarks/precision.py", precision_section),
     "linear": ("linear.json", "python benchmarks/linear.py", linear_section),
     "memory": ("memory.json", "python benchmarks/memory.py", memory_section),
+    "training_step": ("training_step.json", "python benchmarks/training_step.py", training_step_section),
     "engine_load": (
         "engine_load.json",
         "python benchmarks/engine_load.py --people 50 --seconds 120 --database postgresql",

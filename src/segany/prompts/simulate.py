@@ -104,15 +104,20 @@ def sample_clicks(region: Tensor, cell: int, *, interior: float, draws: Draws) -
     # The largest of random keys wins: a cell more or less in the region then leaves nearly every other draw as it was.
     keys = draws.uniform(height, width)
     if interior > 0:
-        share = functional.avg_pool2d(
-            region.float().unsqueeze(1), INTERIOR_WINDOW, stride=1, padding=INTERIOR_WINDOW // 2
-        ).squeeze(1)
+        share = _share_around(region)
         inside = draws.uniform(1, 1) < interior
         weight = torch.where(inside, share**INTERIOR_POWER, torch.ones_like(share))
         keys = keys.clamp(min=1e-8).log() / weight.clamp(min=1e-6)
     index = torch.where(region, keys, -torch.inf).flatten(1).argmax(dim=1)
     corner = torch.stack([index % width, index // width], dim=1).float() * cell
     return corner + draws.uniform(2) * cell - 0.5
+
+
+def _share_around(region: Tensor) -> Tensor:
+    """(P, s, s) bool → share of the square window around each cell that belongs to the region."""
+    window, margin = INTERIOR_WINDOW, INTERIOR_WINDOW // 2
+    rows = functional.avg_pool2d(region.float(), (window, 1), stride=1, padding=(margin, 0))
+    return functional.avg_pool2d(rows, (1, window), stride=1, padding=(0, margin))
 
 
 def boxes_of(masks: Tensor, cell: int) -> Tensor:

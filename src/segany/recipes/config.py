@@ -65,7 +65,7 @@ class PromptableConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     """Views and masks."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """AdamW, regularisation, averaging."""
+    """Optimiser, regularisation, averaging."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate and length; with phases, only its warm-up counts."""
     phases: tuple[PhaseConfig, ...] = ()

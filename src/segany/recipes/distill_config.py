@@ -45,7 +45,7 @@ class DistillConfig:
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(weight_decay=0.05, clip=1.0, average=0.998)
     )
-    """AdamW, regularisation, averaging."""
+    """Optimiser, regularisation, averaging."""
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(rate=1e-3, steps=20_000, warm_up=200, shape="cosine", milestones=())
     )

@@ -60,7 +60,7 @@ class FinetuneConfig:
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(weight_decay=0.05, clip=1.0, average=0.98)
     )
-    """AdamW, regularisation, averaging."""
+    """Optimiser, regularisation, averaging."""
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(rate=3e-4, steps=300, warm_up=20, shape="cosine", milestones=())
     )

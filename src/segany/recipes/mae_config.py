@@ -47,7 +47,7 @@ class MaeConfig:
     min_area: float = 0.2
     """Smallest view, as a share of its photo. Above 0, at most 1."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.9, 0.95), weight_decay=0.05))
-    """AdamW, regularisation, averaging."""
+    """Optimiser, regularisation, averaging."""
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(
             rate=2.4e-3, steps=250_000, warm_up=12_500, shape="cosine", milestones=()

@@ -90,13 +90,16 @@ class InteractiveConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and what goes with it.
+    """The optimiser and what goes with it.
 
     Source: Segment Anything (arXiv 2304.02643), training recipe; ViTDet (arXiv 2203.16527) for layer-wise decay.
     """
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """The paper's AdamW, or Muon for matrices and AdamW for the rest: more learnt per step, at the same rates. Muon
+    needs whole weights in every process."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Memory of the two moments."""
+    """Memory of AdamW's two moments."""
     weight_decay: float = 0.1
     """Of matrices and kernels; biases, norms and learned positions have none. 0 or more."""
     layer_decay: float = 1.0
@@ -112,6 +115,7 @@ class OptimizerConfig:
         reject(
             "optimiser",
             [
+                self.kind not in ("adamw", "muon") and f"kind must be adamw or muon; got {self.kind!r}",
                 self.weight_decay < 0 and f"weight_decay must be 0 or more; got {self.weight_decay}",
                 not 0 < self.layer_decay <= 1 and f"layer_decay must be above 0, at most 1; got {self.layer_decay}",
                 not 0 <= self.drop_path < 1 and f"drop_path must be 0 or more, below 1; got {self.drop_path}",

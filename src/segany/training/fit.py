@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segany.core.errors import Cancelled, TrainingError
+from segany.core.errors import Cancelled, OptionError, TrainingError
 from segany.training.checkpointing import Checkpoints, random_states, restore_random_states
 from segany.training.config import LoopConfig, OptimizerConfig
 from segany.training.contract import Batch, BatchSource, Hook, Moment, RateFunction, Status, StepFunction
-from segany.training.distributed import Processes, gathered, like, shared, unsynchronised, whole
+from segany.training.distributed import Processes, gathered, is_sharded, like, shared, unsynchronised, whole
 from segany.training.ema import Average
 from segany.training.journal import Journal
-from segany.training.optim import adamw, set_drop_path, set_rate, set_recompute
+from segany.training.optim import optimizer_of, set_drop_path, set_rate, set_recompute
 from segany.training.stopping import StopRequest
 
 CHECKPOINTS, BROKEN = "checkpoints", "broken"
@@ -39,7 +39,7 @@ class Job:
     rate: RateFunction
     """Learning rate over the steps."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """AdamW, drop path, clipping, averaging."""
+    """Optimiser, drop path, clipping, averaging."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Precision, memory, saving, looking."""
     seed: int = 0
@@ -118,7 +118,12 @@ class _Run:
         half = job.loop.precision == "bfloat16"
         autocast = torch.autocast(group.device.type, torch.bfloat16) if half else nullcontext()
         self.task = shared(_Task(model, job.step, autocast), group, job.loop.sharding)
-        self.optimizer = adamw(model, job.optimizer)
+        if is_sharded(self.task) and job.optimizer.kind == "muon":
+            raise OptionError(
+                "Muon moves whole matrices, and sharding fsdp leaves each process a part of them; choose the "
+                "optimiser adamw, or sharding ddp."
+            )
+        self.optimizer = optimizer_of(model, job.optimizer)
         self.average = None if job.optimizer.average is None else Average(model, job.optimizer.average)
         self.checkpoints = Checkpoints(out / CHECKPOINTS, job.loop.keep)
         self.done = 0

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from segany.modeling.folded_decoder import FoldedImages, decode, fold
 from segany.modeling.sam import Sam
 from segany.prompts.simulate import Draws, TokenPrompt, click_schedule, correction_clicks, first_prompt
 from segany.training.batches import PromptableBatch
@@ -33,7 +34,7 @@ class InteractiveStep:
 
     def __call__(self, model: Sam, batch: PromptableBatch) -> StepResult:
         """Losses of all prompts of a batch, each started and corrected by its own random numbers."""
-        embeddings = embed(model, batch)
+        images = fold(model.mask_decoder, embed(model, batch), batch.image_index)
         target = batch.masks > 0.5
         cell = batch.canvas // target.shape[-1]
         simulation = batch.simulation
@@ -43,7 +44,7 @@ class InteractiveStep:
         sums: dict[str, Tensor] = {}
         logits: Tensor | None = None
         for turn in range(simulation.rounds):
-            low_res, iou = self._decode(model, embeddings, prompt, logits, batch.image_index)
+            low_res, iou = self._decode(model, images, prompt, logits)
             at_target = _resized(low_res, target.shape[-1])
             verdict = judge(at_target, iou, batch.masks, self.config.loss, ambiguous=turn == 0)
             _add(sums, "loss", verdict.loss)
@@ -67,23 +68,22 @@ class InteractiveStep:
         return StepResult(sums["loss"] / rounds, parts | quality)
 
     def _decode(
-        self, model: Sam, embeddings: Tensor, prompt: TokenPrompt, logits: Tensor | None, image_index: Tensor
+        self, model: Sam, images: FoldedImages, prompt: TokenPrompt, logits: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        def decode(embeddings: Tensor) -> tuple[Tensor, Tensor]:
-            return model.decode(
-                embeddings,
+        def run() -> tuple[Tensor, Tensor]:
+            return decode(
+                model,
+                images,
                 points=prompt.points,
                 labels=prompt.labels,
                 masks=logits,
-                image_index=image_index,
                 token_mask=prompt.token_mask,
-                pad_points=False,
             )
 
         if self.config.recompute_decoder and torch.is_grad_enabled():
-            low_res, iou = checkpoint(decode, embeddings, use_reentrant=False)
+            low_res, iou = checkpoint(run, use_reentrant=False)
         else:
-            low_res, iou = decode(embeddings)
+            low_res, iou = run()
         return low_res.float(), iou.float()
 
 

@@ -1,4 +1,4 @@
-"""Parameter groups, AdamW, and learning rates over the steps."""
+"""Parameter groups, optimisers, and learning rates over the steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from segany.modeling.layers import ResidualBlock
 from segany.training.config import OptimizerConfig, ScheduleConfig
+from segany.training.muon import MuonAdamW, is_matrix
 
 UNDECAYED = ("pos_embed", "rel_pos_h", "rel_pos_w", "attention_biases")
 """Learned positions: no weight decay, as in ViTDet (arXiv 2203.16527)."""
@@ -70,31 +71,36 @@ def _layer_after(parts: list[str], blocks: Sequence[str]) -> int:
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Groups for AdamW, one per layer and decay; each carries its factor on the learning rate as `scale`.
+    """Groups, one per layer, decay and way of moving; each carries its factor on the learning rate as `scale`.
 
     Parameters that do not require gradients are left out.
     """
     blocks = [name for name, _ in residual_blocks(model)]
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    muon = config.kind == "muon"
+    groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim > 1 and name.rpartition(".")[2] not in UNDECAYED
             layer = layer_of(name, blocks) if config.layer_decay < 1 else len(blocks) + 1
-            groups.setdefault((layer, decayed), []).append(parameter)
+            groups.setdefault((layer, decayed, muon and decayed and is_matrix(parameter)), []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": config.weight_decay if decayed else 0.0,
             "scale": config.layer_decay ** (len(blocks) + 1 - layer),
+            "matrices": matrices,
         }
-        for (layer, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (layer, decayed, matrices), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 
-def adamw(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over a model's groups; the rate is set step by step."""
+def optimizer_of(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The config's optimiser over a model's groups; the rate is set step by step."""
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
-    return torch.optim.AdamW(parameter_groups(model, config), lr=0.0, betas=config.betas, fused=fused)
+    groups = parameter_groups(model, config)
+    if config.kind == "muon":
+        return MuonAdamW(groups, betas=config.betas, fused=fused)
+    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, fused=fused)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

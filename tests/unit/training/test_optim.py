@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -10,11 +12,12 @@ from segany.modeling.presets import PRESETS
 from segany.recipes.presets import PROMPTABLE
 from segany.training.config import OptimizerConfig, ScheduleConfig
 from segany.training.ema import Average
+from segany.training.muon import MuonAdamW, is_matrix, orthogonalised
 from segany.training.optim import (
     Schedule,
     Spans,
-    adamw,
     layer_of,
+    optimizer_of,
     parameter_groups,
     residual_blocks,
     set_drop_path,
@@ -69,9 +72,91 @@ def test_groups_decay_by_layer_and_kind() -> None:
         "image_encoder.blocks.0.norm1.weight",
     ):
         assert of[undecayed]["weight_decay"] == 0.0
-    optimizer = adamw(model, config)
+    optimizer = optimizer_of(model, config)
     set_rate(optimizer, 2.0)
     assert sorted({group["lr"] for group in optimizer.param_groups}) == [0.25, 0.5, 1.0, 2.0]
+
+
+def test_muon_takes_matrices_and_nothing_else() -> None:
+    model = build_model(PRESETS["tiny"])
+    groups = parameter_groups(model, OptimizerConfig(kind="muon"))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    taken = {names[id(p)] for group in groups if group["matrices"] for p in group["params"]}
+    assert {"image_encoder.stages.2.0.lin1.weight", "mask_decoder.transformer.layers.0.mlp.lin2.weight"} <= taken
+    left = {name for name, parameter in model.named_parameters() if name not in taken}
+    assert all(is_matrix(parameter) for name, parameter in model.named_parameters() if name in taken)
+    assert {
+        "image_encoder.neck.1.weight",
+        "mask_decoder.mask_tokens.weight",
+        "prompt_encoder.point_embeddings.0.weight",
+    } <= left
+    assert not any(group["matrices"] for group in parameter_groups(model, OptimizerConfig()))
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 96), (2, 40, 160), (1, 160, 40)])
+def test_orthogonalised_updates_have_singular_values_near_one(shape: tuple[int, int, int]) -> None:
+    update = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalised(update).float())
+    assert float(values.min()) > 0.5
+    assert 0.65 < float(values.median()) < 1.2
+    assert float(values.max()) < 1.3
+
+
+def test_muon_agrees_with_the_library() -> None:
+    """One matrix, the same gradients: the library's Muon and ours go the same way."""
+    draw = torch.Generator().manual_seed(1)
+    start = torch.randn(48, 96, generator=draw)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    group = {"params": [ours], "weight_decay": 0.1, "matrices": True}
+    mine = MuonAdamW([group], betas=(0.9, 0.98), fused=False)
+    set_rate(mine, 1e-2)
+    library = torch.optim.Muon([theirs], lr=1e-2, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    for _ in range(5):
+        gradient = torch.randn(48, 96, generator=draw)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        mine.step()
+        library.step()
+    assert float((ours - start).detach().norm()) > 0.1
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)
+
+
+def test_muon_moves_the_rest_like_adamw() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.LayerNorm(40))
+    twin = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.LayerNorm(40))
+    twin.load_state_dict(model.state_dict())
+    optimizers = [optimizer_of(m, OptimizerConfig(kind=k)) for m, k in ((model, "muon"), (twin, "adamw"))]
+    for one, optimizer in zip((model, twin), optimizers, strict=True):
+        set_rate(optimizer, 1e-2)
+        one(torch.ones(3, 40)).square().sum().backward()
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        same = torch.equal(parameter, dict(twin.named_parameters())[name])
+        assert same == (name != "0.weight")
+
+
+def test_muon_goes_on_from_its_state() -> None:
+    torch.manual_seed(0)
+    models = [torch.nn.Linear(32, 32) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    gradients = [(torch.randn(32, 32), torch.randn(32)) for _ in range(4)]
+
+    def advance(model: torch.nn.Linear, optimizer: torch.optim.Optimizer, which: slice) -> None:
+        set_rate(optimizer, 1e-2)
+        for weight, bias in gradients[which]:
+            model.weight.grad, model.bias.grad = weight.clone(), bias.clone()
+            optimizer.step()
+
+    config = OptimizerConfig(kind="muon")
+    through = optimizer_of(models[0], config)
+    advance(models[0], through, slice(0, 4))
+    first = optimizer_of(models[1], config)
+    advance(models[1], first, slice(0, 2))
+    second = optimizer_of(models[1], config)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    advance(models[1], second, slice(2, 4))
+    assert torch.equal(models[0].weight, models[1].weight)
+    assert torch.equal(models[0].bias, models[1].bias)
 
 
 def test_frozen_parameters_stay_out() -> None:
