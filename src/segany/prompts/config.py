@@ -18,6 +18,9 @@ class SimulationConfig:
     """Share of masks whose first prompt is a click; the others begin with a box. 0 to 1."""
     clicks: int = 8
     """Clicks into the error region after the first prompt. 0 or more; gains flatten after 8."""
+    at_once: tuple[int, ...] = ()
+    """How many clicks fall together in place of the first, second, ... of `clicks`, 1 or more each; 1 where it ends.
+    Several clicks for the price of one decode; the paper lets them fall one by one."""
     refine_inside: int = 1
     """Decodes without a new click, each at a random place among the clicks, per mask. 0 or more."""
     refine_last: int = 1
@@ -32,6 +35,8 @@ class SimulationConfig:
     def __post_init__(self) -> None:
         shares = {"point_share": self.point_share, "interior": self.interior}
         wrong = [f"{name} must be 0 to 1; got {value}" for name, value in shares.items() if not 0 <= value <= 1]
+        if any(count < 1 for count in self.at_once):
+            wrong.append(f"at_once must be numbers of 1 or more; got {self.at_once}")
         least = ("clicks", "refine_inside", "refine_last", "box_noise", "box_noise_cap")
         wrong += [f"{name} must be 0 or more; got {getattr(self, name)}" for name in least if getattr(self, name) < 0]
         if wrong:
@@ -41,3 +46,7 @@ class SimulationConfig:
     def rounds(self) -> int:
         """Decodes per mask."""
         return 1 + self.clicks + self.refine_inside + self.refine_last
+
+    def falling(self, round: int) -> int:
+        """Clicks that fall together before a decode, if any do; `round` counts from 0, the first prompt."""
+        return self.at_once[round - 1] if 0 < round <= len(self.at_once) else 1

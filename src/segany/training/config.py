@@ -51,15 +51,20 @@ class LossConfig:
     """Weight of the predicted IoU's squared error. 0 or more."""
     iou_on: Literal["winner", "all"] = "winner"
     """Whether the predicted IoU is taught on the mask that is trained, or on every output, so that they rank."""
+    choice: float = 0.0
+    """Weight of the IoU that is lost when the predicted IoU chooses among the masks of an ambiguous prompt. 0 or more;
+    the paper has none."""
     losers: float = 0.0
     """Weight of the mean of the three masks beside the best one, so that none of them dies; the paper has none."""
     single_first: float = 0.0
     """Weight of the single-mask token after an ambiguous first prompt; the paper trains it on several prompts only."""
+    first: float = 1.0
+    """Weight of the first prompt's round against any later one. 0 or more; the paper weighs all alike."""
     over_rounds: Literal["mean", "sum"] = "mean"
     """How a mask's rounds add up; unstated in the paper."""
 
     def __post_init__(self) -> None:
-        names = ("focal", "focal_gamma", "dice", "cross_entropy", "iou", "losers", "single_first")
+        names = ("focal", "focal_gamma", "dice", "cross_entropy", "iou", "choice", "losers", "single_first", "first")
         reject(
             "losses",
             [
@@ -98,6 +103,8 @@ class OptimizerConfig:
     kind: Literal["adamw", "muon"] = "adamw"
     """The paper's AdamW, or Muon for matrices and AdamW for the rest: more learnt per step, at the same rates. Muon
     needs whole weights in every process."""
+    only: tuple[str, ...] = ()
+    """Beginnings of the names of the parameters that learn, such as `mask_decoder`; everything when empty."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Memory of AdamW's two moments."""
     weight_decay: float = 0.1

@@ -47,7 +47,7 @@ class InteractiveStep:
             low_res, iou = self._decode(model, images, prompt, logits)
             at_target = _resized(low_res, target.shape[-1])
             verdict = judge(at_target, iou, batch.masks, self.config.loss, ambiguous=turn == 0)
-            _add(sums, "loss", verdict.loss)
+            _add(sums, "loss", verdict.loss * (self.config.loss.first if turn == 0 else 1.0))
             _add(sums, "mask_loss", verdict.mask.detach())
             _add(sums, "iou_loss", verdict.iou.detach())
             if turn in (0, simulation.rounds - 1):
@@ -58,10 +58,10 @@ class InteractiveStep:
             rows = torch.arange(len(best), device=best.device)
             limit = self.config.max_logit
             logits = low_res.detach()[rows, best].clamp(-limit, limit).unsqueeze(1)
-            click, label = correction_clicks(
-                at_target.detach()[rows, best] > 0, target, cell, interior=simulation.interior, draws=draws
-            )
-            prompt = prompt.with_clicks(click, label, adds[:, turn + 1])
+            shown = at_target.detach()[rows, best] > 0
+            for _ in range(simulation.falling(turn + 1)):
+                click, label = correction_clicks(shown, target, cell, interior=simulation.interior, draws=draws)
+                prompt = prompt.with_clicks(click, label, adds[:, turn + 1])
         rounds = simulation.rounds if self.config.loss.over_rounds == "mean" else 1
         parts = {key: value / rounds for key, value in sums.items() if key in ("mask_loss", "iou_loss")}
         quality = {key: value for key, value in sums.items() if key.startswith("iou_") and key != "iou_loss"}

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from segany.training.config import LossConfig
 
+CHOICE_TEMPERATURE = 0.1
+"""Difference of predicted IoU that makes a mask e times as likely to be chosen, where a choice is trained."""
+
 
 def focal_loss(logits: Tensor, target: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """Cross-entropy that dwells on what is still wrong, averaged over the cells of a mask.
@@ -132,8 +135,25 @@ def judge(logits: Tensor, predicted: Tensor, target: Tensor, config: LossConfig,
     if config.single_first:
         mask = mask + config.single_first * losses[:, 0]
     taught = errors.gather(1, winner).squeeze(1) if config.iou_on == "winner" else _mean_taught(errors, config)
+    if config.choice:
+        taught = taught + config.choice * regret(predicted[:, 1:], actual[:, 1:])
     shown = predicted[:, 1:].argmax(dim=1, keepdim=True) + 1
     return Verdict(mask, taught, actual.gather(1, shown).squeeze(1))
+
+
+def regret(predicted: Tensor, actual: Tensor) -> Tensor:
+    """IoU lost by choosing among masks by their predicted IoU, made smooth: a choice by lot, likelier the better a mask
+    is thought to be.
+
+    Args:
+        predicted: (P, M), with gradient.
+        actual: (P, M) true IoU.
+
+    Returns:
+        (P,) in [0, 1].
+    """
+    chances = (predicted / CHOICE_TEMPERATURE).softmax(dim=1)
+    return actual.amax(dim=1) - (chances * actual).sum(dim=1)
 
 
 def _mean_taught(errors: Tensor, config: LossConfig) -> Tensor:

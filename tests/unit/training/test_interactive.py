@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from segany.modeling.canvas import at_canvas
 from segany.modeling.sam import Sam
 from segany.prompts.config import SimulationConfig
 from segany.recipes.presets import PROMPTABLE
+from segany.training import interactive
 from segany.training.batches import PromptableBatch, PromptableSource, Stretch
 from segany.training.config import BatchConfig, InteractiveConfig, LossConfig
 from segany.training.interactive import InteractiveStep
@@ -79,6 +81,35 @@ def test_rounds_add_or_average(model: Sam) -> None:
     mean = InteractiveStep(InteractiveConfig())(model, batch()).loss
     summed = InteractiveStep(InteractiveConfig(loss=LossConfig(over_rounds="sum")))(model, batch()).loss
     assert float(summed.detach()) == pytest.approx(SIMULATION.rounds * float(mean.detach()), rel=1e-4)
+
+
+def test_the_first_prompt_may_weigh_more(model: Sam) -> None:
+    plain, first, none = (
+        float(InteractiveStep(InteractiveConfig(loss=LossConfig(first=weight)))(model, batch()).loss.detach())
+        for weight in (1.0, 3.0, 0.0)
+    )
+    assert first > plain > none > 0
+    assert first - plain == pytest.approx(2 * (plain - none), rel=1e-4)
+
+
+def test_clicks_that_fall_together_are_all_there(model: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+    whole = interactive.decode
+
+    def noted(*parts: Any, labels: Tensor, **more: Any) -> tuple[Tensor, Tensor]:
+        seen.append((int((labels[0] != -1).sum()), labels.shape[1]))
+        return whole(*parts, labels=labels, **more)
+
+    monkeypatch.setattr(interactive, "decode", noted)
+    simulation = SimulationConfig(point_share=1.0, clicks=3, at_once=(1, 3), refine_inside=0, refine_last=1)
+    InteractiveStep(InteractiveConfig())(model, batch(simulation))
+    assert [clicks for clicks, _ in seen] == [1, 2, 5, 6, 6]
+    assert all(tokens == clicks + 1 for clicks, tokens in seen), "one padding point, and no other filling"
+
+
+def test_clicks_fall_in_numbers_of_one_or_more() -> None:
+    with pytest.raises(OptionError, match="at_once"):
+        SimulationConfig(at_once=(2, 0))
 
 
 def test_masks_at_full_resolution_train_too(model: Sam) -> None:

@@ -9,7 +9,15 @@ import torch
 
 from segany.core.errors import OptionError
 from segany.training.config import LossConfig
-from segany.training.losses import balanced_cross_entropy, dice_loss, focal_loss, judge, mask_loss, true_iou
+from segany.training.losses import (
+    balanced_cross_entropy,
+    dice_loss,
+    focal_loss,
+    judge,
+    mask_loss,
+    regret,
+    true_iou,
+)
 
 
 def test_focal_loss_by_hand() -> None:
@@ -70,6 +78,22 @@ def test_iou_on_all_outputs_ranks_them() -> None:
     logits, predicted, target = outputs()
     verdict = judge(logits, predicted, target, LossConfig(iou_on="all"), ambiguous=True)
     assert float(verdict.iou) == pytest.approx(((0.2 - 0) ** 2 + (0.3 - 1) ** 2 + (0.9 - 0.5) ** 2) / 3)
+
+
+def test_regret_by_hand() -> None:
+    predicted, actual = torch.tensor([[0.5, 0.6]]), torch.tensor([[0.9, 0.4]])
+    wrong = math.exp(6) / (math.exp(5) + math.exp(6))
+    assert float(regret(predicted, actual)) == pytest.approx(0.5 * wrong, rel=1e-5)
+    assert float(regret(torch.tensor([[5.0, 0.0]]), actual)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_better_choice_is_taught() -> None:
+    """The pull goes towards the truly best mask, away from what is chosen wrongly, and to no logit."""
+    logits, predicted, target = outputs()
+    judge(logits, predicted, target, LossConfig(iou=0.0, choice=1.0), ambiguous=True).iou.sum().backward()
+    assert predicted.grad is not None and logits.grad is None
+    assert float(predicted.grad[0, 2]) < 0 < float(predicted.grad[0, 3])
+    assert float(predicted.grad[0, 0]) == 0.0
 
 
 def test_several_prompts_train_the_single_mask() -> None:
