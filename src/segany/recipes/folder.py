@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from segany.core.errors import DataError, OptionError
+from segany.core.errors import DataError, OptionError, SeganyError
 from segany.core.files import atomic_write_json
 from segany.core.identity import run_identity
 from segany.training.distributed import Processes
-from segany.training.settings import differences, to_plain
+from segany.training.settings import differences, from_plain, to_plain
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 NOTED = ("torch", "numpy", "opencv-python-headless", "safetensors", "pycocotools")
@@ -42,6 +42,7 @@ def open_run(out: Path, recipe: str, config: Any, data: Mapping[str, str], group
     if path.is_file():
         held = _read(path)
         starts = held.get("starts", [])
+        held["config"] = _completed(type(config), held.get("config"))
         if lines := differences({key: held.get(key) for key in wanted}, wanted):
             shown = "\n  ".join(lines[:20] + ([f"… and {len(lines) - 20} more"] if len(lines) > 20 else []))
             raise OptionError(
@@ -54,6 +55,14 @@ def open_run(out: Path, recipe: str, config: Any, data: Mapping[str, str], group
     if group.is_main:
         atomic_write_json(path, {**wanted, "starts": [*starts, _start(group)]}, indent=1)
     group.wait()
+
+
+def _completed(kind: type[Any], held: Any) -> Any:
+    """A noted config, with defaults for fields that came to be after it was noted; as it is when it cannot be read."""
+    try:
+        return to_plain(from_plain(kind, held))
+    except SeganyError:
+        return held
 
 
 def _read(path: Path) -> dict[str, Any]:

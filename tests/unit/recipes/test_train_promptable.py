@@ -40,6 +40,29 @@ def test_packs_are_decoded_once_and_trained_on(packs_root: Path, tmp_path: Path)
     assert json.loads(loaded.metadata["data"]).keys() == noted["data"].keys()
 
 
+def test_parts_learn_alone(tmp_path: Path) -> None:
+    """The head that predicts the IoU, taught behind a model that holds still."""
+    small, head = PRESETS["toy"].shrunk(), "mask_decoder.iou_prediction_head."
+    whole = run(small, tmp_path / "whole", max_steps=1, device="cpu", board=False).state
+    config = replace(small, optimizer=replace(small.optimizer, only=(head,), average=None))
+    state = run(config, tmp_path / "head", initial=tmp_path / "whole", max_steps=2, device="cpu", board=False).state
+    changed = {name for name in whole if not torch.equal(whole[name], state[name])}
+    assert changed and all(name.startswith(head) for name in changed)
+
+
+def test_a_run_from_before_a_knob_existed_goes_on(tmp_path: Path) -> None:
+    config, out = PRESETS["toy"].shrunk(), tmp_path / "out"
+    run(config, out, max_steps=1, device="cpu", board=False)
+    noted = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    del noted["config"]["step"]["simulation"]["at_once"], noted["config"]["optimizer"]["only"]
+    (out / "config.json").write_text(json.dumps(noted), encoding="utf-8")
+    assert run(config, out, max_steps=2, device="cpu", board=False).steps == 2
+    del noted["config"]["step"]["simulation"]["clicks"]
+    (out / "config.json").write_text(json.dumps(noted), encoding="utf-8")
+    with pytest.raises(OptionError, match=r"step\.simulation\.clicks: 8 → 1"):
+        run(config, out, max_steps=3, device="cpu", board=False)
+
+
 def test_other_data_is_another_run(packs_root: Path, tmp_path: Path) -> None:
     config = PRESETS["toy"].shrunk()
     coco = packs_root / "coco"
