@@ -120,7 +120,7 @@ def test_written_parts_of_tiny(tmp_path: Path) -> None:
     """Real weights, photos, 30 prompts with and without mask hints: exact with erf, the same masks with tanh."""
     model = load_model("tiny").model
     bench = Bench(model)
-    for tanh, largest, lowest in ((False, 1e-4, 0.9999), (True, 1e-2, 0.98)):
+    for tanh, largest, lowest, mean in ((False, 1e-4, 0.999, 0.9999), (True, 1e-2, 0.98, 0.999)):
         folder = tmp_path / str(tanh)
         folder.mkdir()
         image, click = split_specs(model, tanh_gelu=tanh)
@@ -128,7 +128,9 @@ def test_written_parts_of_tiny(tmp_path: Path) -> None:
         agreement = bench.measure(click, write_graph(click, folder, 17)[0])
         assert agreement.cases == 30
         assert agreement.largest_difference < largest
+        # A pixel whose logit is nearly 0 may fall on either side: of one small mask that is a share, of all a trace.
         assert agreement.lowest_mask_iou is not None and agreement.lowest_mask_iou > lowest
+        assert agreement.mean_mask_iou is not None and agreement.mean_mask_iou > mean
 
 
 def test_written_parts_at_full_size(tmp_path: Path) -> None:
