@@ -16,7 +16,7 @@ from segany.modeling.config import ConvConfig, DecoderConfig
 from segany.modeling.presets import TINY
 from segany.recipes.config import PhaseConfig, PromptableConfig
 from segany.recipes.folder import WEIGHTS
-from segany.recipes.presets import TINY_TRAINING
+from segany.recipes.presets import SMALL_STEP, TINY_TRAINING
 from segany.recipes.train_promptable import run
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def training_of(steps: int, seed: int) -> PromptableConfig:
         name="rehearsal",
         model=MODEL,
         seed=seed,
+        step=SMALL_STEP,
         batch=replace(
             base.batch,
             images=4,
@@ -61,7 +62,7 @@ def training_of(steps: int, seed: int) -> PromptableConfig:
         ),
         schedule=replace(base.schedule, warm_up=min(20, steps // 3)),
         phases=(PhaseConfig(steps=steps, canvas=MODEL.canvas, clicks=1, start_rate=2e-3, end_rate=1e-5),),
-        optimizer=replace(base.optimizer, average=0.98 if steps >= 200 else 0.9),
+        optimizer=replace(base.optimizer, kind="adamw", average=0.98 if steps >= 200 else 0.9),
         loop=replace(base.loop, precision="float32", channels_last=True, save_every=50, look_every=steps + 1),
     )
 

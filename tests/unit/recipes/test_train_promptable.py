@@ -73,7 +73,7 @@ def test_other_data_is_another_run(packs_root: Path, tmp_path: Path) -> None:
 
 def test_phases_say_what_is_drawn() -> None:
     canvases = [(s.steps, s.canvas, s.batch.images, s.simulation.clicks) for s in stretches(PROMPTABLE["tiny"])]
-    assert canvases == [(3500, 256, 8, 1), (1500, 256, 8, 2), (1500, 384, 6, 3), (900, 512, 4, 5)]
+    assert canvases == [(3500, 256, 8, 1), (4600, 384, 8, 3), (3200, 512, 6, 3)]
     assert [s.canvas for s in stretches(PROMPTABLE["vit_b"])] == [1024]
 
 
