@@ -42,8 +42,8 @@ MIN_SHARE, MATCH, CLOSE = 0.005, 0.5, 0.02
 SPECKS = 100
 """Holes and islands below this many pixels go, as in the paper's own generator; not part of the search."""
 GRID = {
-    "pred_iou_thresh": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
-    "stability_score_thresh": (0.5, 0.6, 0.65, 0.7, 0.75, 0.8),
+    "pred_iou_thresh": (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
+    "stability_score_thresh": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9),
     "mask_nms_thresh": (0.6, 0.7, 0.8),
 }
 

@@ -31,9 +31,11 @@ class SimulationConfig:
     """Largest shift of a box coordinate, canvas pixels. 0 or more."""
     interior: float = 0.0
     """Share of clicks that prefer the inside of their region to its rim; the paper draws all of them uniformly."""
+    centre: float = 0.0
+    """Share of first clicks that fall where an evaluation clicks, farthest from the rim. 0 to 1; in the paper 0."""
 
     def __post_init__(self) -> None:
-        shares = {"point_share": self.point_share, "interior": self.interior}
+        shares = {"point_share": self.point_share, "interior": self.interior, "centre": self.centre}
         wrong = [f"{name} must be 0 to 1; got {value}" for name, value in shares.items() if not 0 <= value <= 1]
         if any(count < 1 for count in self.at_once):
             wrong.append(f"at_once must be numbers of 1 or more; got {self.at_once}")

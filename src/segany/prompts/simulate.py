@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segany.prompts.clicks import first_click_center
 from segany.prompts.config import SimulationConfig
 
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PADDING = 0, 1, 2, 3, -1
@@ -120,6 +121,12 @@ def _share_around(region: Tensor) -> Tensor:
     return functional.avg_pool2d(rows, (1, window), stride=1, padding=(0, margin))
 
 
+def centres_of(masks: Tensor, cell: int) -> Tensor:
+    """(P, s, s) bool, none empty → (P, 2) canvas pixels, the middle of the cell farthest from the mask's rim."""
+    found = [first_click_center(mask) for mask in masks.cpu().numpy()]
+    return (torch.tensor(found, dtype=torch.float32, device=masks.device) + 0.5) * cell - 0.5
+
+
 def boxes_of(masks: Tensor, cell: int) -> Tensor:
     """(P, s, s) bool, none empty → (P, 4) XYXY canvas pixels."""
     columns, rows = masks.any(dim=1).float(), masks.any(dim=2).float()
@@ -162,6 +169,8 @@ def first_prompt(target: Tensor, cell: int, config: SimulationConfig, draws: Dra
         draws: randomness.
     """
     click = sample_clicks(target, cell, interior=config.interior, draws=draws)
+    if config.centre > 0:
+        click = torch.where(draws.uniform(1) < config.centre, centres_of(target, cell), click)
     canvas = target.shape[-1] * cell
     noise = {"share": config.box_noise, "cap": config.box_noise_cap}
     corners = jitter_boxes(boxes_of(target, cell), canvas, draws=draws, **noise).reshape(-1, 2, 2)

@@ -14,6 +14,7 @@ from segany.modeling.build import build_model
 from segany.modeling.canvas import at_canvas
 from segany.modeling.sam import Sam
 from segany.prompts.config import SimulationConfig
+from segany.prompts.simulate import Draws, first_prompt
 from segany.recipes.presets import PROMPTABLE
 from segany.training import interactive
 from segany.training.batches import PromptableBatch, PromptableSource, Stretch
@@ -105,6 +106,20 @@ def test_clicks_that_fall_together_are_all_there(model: Sam, monkeypatch: pytest
     InteractiveStep(InteractiveConfig())(model, batch(simulation))
     assert [clicks for clicks, _ in seen] == [1, 2, 5, 6, 6]
     assert all(tokens == clicks + 1 for clicks, tokens in seen), "one padding point, and no other filling"
+
+
+def test_first_clicks_may_fall_in_the_middle() -> None:
+    target = torch.zeros(2, 16, 16, dtype=torch.bool)
+    target[0, 2:7, 4:9] = True
+    target[1, 9:12, 1:14] = True
+    config = SimulationConfig(point_share=1.0, centre=1.0)
+    prompt = first_prompt(target, 4, config, Draws.from_seeds([0], [2]))
+    assert prompt.points[0, 0].tolist() == [25.5, 17.5], "the middle of cell 6, 4"
+    assert prompt.points[1, 0, 1] == 41.5
+    half = replace(config, centre=0.5)
+    many = first_prompt(target[:1].expand(200, -1, -1), 4, half, Draws.from_seeds([0], [200]))
+    middle = (many.points[:, 0] == torch.tensor([25.5, 17.5])).all(dim=1)
+    assert 0.35 < float(middle.float().mean()) < 0.65
 
 
 def test_clicks_fall_in_numbers_of_one_or_more() -> None:
