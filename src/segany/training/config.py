@@ -101,8 +101,8 @@ class OptimizerConfig:
     """
 
     kind: Literal["adamw", "muon"] = "adamw"
-    """The paper's AdamW, or Muon for matrices and AdamW for the rest: more learnt per step, at the same rates. Muon
-    needs whole weights in every process."""
+    """The paper's AdamW, or Muon for matrices and AdamW for the rest, at the same rates. Muon needs whole weights in
+    every process."""
     only: tuple[str, ...] = ()
     """Beginnings of the names of the parameters that learn, such as `mask_decoder`; everything when empty."""
     betas: tuple[float, float] = (0.9, 0.999)
