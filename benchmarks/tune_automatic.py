@@ -5,8 +5,8 @@
 Photos: those of the BSDS500, CamVid and COCO training parts that training only watched; nothing of the held-out part.
 A mask counts as right when some annotated segment of at least 0.5 % of the photo overlaps it by IoU 0.5 or more; a
 segment counts as found when some kept mask does so with it. Of all combinations of predicted IoU, stability and
-suppression whose F-measure of the two lies within 0.02 of the best, the one that finds most segments is chosen: annotators
-mark less than there is, so what looks like too many masks often is not.
+suppression whose F-measure of the two lies within 0.02 of the best, the one that finds most segments is chosen:
+annotators mark less than there is, so what looks like too many masks often is not.
 """
 
 from __future__ import annotations
