@@ -157,6 +157,8 @@ def uv_environment() -> dict[str, str]:
         if value:
             separator = "," if name == "find-links" else " "
             environment.setdefault(variable, separator.join(value.replace("\\n", " ").split()))
+    if "UV_INDEX" in environment:
+        environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip's own rule for several indexes
     return environment
 
 

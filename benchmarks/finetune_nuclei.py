@@ -32,11 +32,17 @@ from segany.evaluation.sampling import MaskRow, SampleConfig
 from segany.masks.boxes import exact_box_xywh
 from segany.masks.rle import encode
 from segany.recipes.evaluate import points
+from segany.recipes.presets import SMALL_STEP
+from segany.training.settings import to_plain
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NUCLEI = "dsb2018"
 SHORT = {
-    "batch": {"masks_per_image": 6},
+    "step": to_plain(SMALL_STEP),
+    "batch": {
+        "masks_per_image": 6,
+        "weights": {"bsds500": 0.26, "dsb2018": 0.10, "camvid": 0.12, "coco": 0.28, "coco-person": 0.10},
+    },
     "phases": [
         {
             "steps": 350,
@@ -50,7 +56,7 @@ SHORT = {
         {"steps": 60, "canvas": 512, "images": 3, "clicks": 1, "synthetic": 0.1, "start_rate": 4e-4, "end_rate": 1e-5},
     ],
     "schedule": {"warm_up": 30},
-    "optimizer": {"average": 0.98},
+    "optimizer": {"kind": "adamw", "average": 0.98},
 }
 """How the short checkpoint differs from the preset `tiny`."""
 

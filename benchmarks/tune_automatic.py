@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from segany.core.files import atomic_write_json
 from segany.data.packs import PackImage, iter_pack
-from segany.data.photo_sets import is_watched
 from segany.geometry.grids import point_grid
 from segany.masks.nms import mask_nms
 from segany.masks.rle import encode, rle_iou
@@ -39,6 +38,7 @@ from segany.recipes.weights import stamp
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LOOSE = SweepConfig(pred_iou_thresh=0.3, stability_score_thresh=0.5, box_nms_thresh=1.0, exact=True)
+PACKS = ("bsds500", "camvid", "coco")
 MIN_SHARE, MATCH, CLOSE = 0.005, 0.5, 0.02
 SPECKS = 100
 """Holes and islands below this many pixels go, as in the paper's own generator; not part of the search."""
@@ -47,13 +47,6 @@ GRID = {
     "stability_score_thresh": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9),
     "mask_nms_thresh": (0.6, 0.7, 0.8),
 }
-
-
-def watched(root: Path, most: int) -> Iterator[PackImage]:
-    """Photos of the training part that no training saw."""
-    for pack in ("bsds500", "camvid", "coco"):
-        kept = [image for image in iter_pack(pack, root, "train") if is_watched(image.pack, image.key)]
-        yield from kept[:most]
 
 
 def candidates(predictor: Predictor, rgb: NDArray[np.uint8]) -> Candidates:
@@ -111,7 +104,7 @@ def main() -> None:
     shared = os.environ.get("SEGANY_SHARED")
     parser.add_argument("--data", type=Path, default=Path(shared) / "data" if shared else None)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--photos", type=int, default=3, help="at most so many of each pack")
+    parser.add_argument("--photos", type=int, help="at most so many of each pack")
     parser.add_argument("--stamp", type=Path, help="weights file that gets the thresholds")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / "tiny_automatic.json")
     options = parser.parse_args()
@@ -119,7 +112,9 @@ def main() -> None:
         parser.error("--data is needed: the folder that holds the packs (or set SEGANY_SHARED)")
     predictor = Predictor.from_pretrained(options.model)
     photos = []
-    for image in watched(options.data, options.photos):
+    for image in (
+        image for pack in PACKS for image in islice(iter_pack(pack, options.data, "watched"), options.photos)
+    ):
         rgb = image.read()
         truth = truths(image, rgb.shape[0] * rgb.shape[1])
         if truth:

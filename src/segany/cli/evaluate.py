@@ -25,7 +25,10 @@ def points(
         list[str] | None,
         Parameter(help="A pack to measure; may be repeated; every pack there when left out.", negative=""),
     ] = None,
-    part: Annotated[Literal["heldout", "train"], Parameter(help="Which images of each pack.")] = "heldout",
+    part: Annotated[
+        Literal["heldout", "train", "watched"],
+        Parameter(help="Which images of each pack; watched: those of train that trainings only watch."),
+    ] = "heldout",
     clicks: Annotated[str, Parameter(help="Numbers of clicks to report.")] = "1,2,3,5,9",
     box: Annotated[bool, Parameter(help="Measure the box prompt too.")] = True,
     baselines: Annotated[bool, Parameter(help="Measure classic methods on the same masks.", negative="")] = False,

@@ -1,7 +1,8 @@
 """The labelled image packs: one iterator over five layouts, with the part that never trains kept apart.
 
 Held out for ever: BSDS500 ``val``, CamVid ``val``, and of the other packs every image whose file name's SHA-1
-(UTF-8, with extension, read as a number) is divisible by 10.
+(UTF-8, with extension, read as a number) is divisible by 10. Of the rest, the training part, trainings keep one image
+in forty to watch themselves by: thresholds and mixtures are chosen on these, and nothing is published.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from segany.core.errors import DataError
 
 Mask = NDArray[np.bool_]
-Part = Literal["train", "heldout"]
+Part = Literal["train", "heldout", "watched"]
+PARTS: tuple[Part, ...] = get_args(Part)
+WATCHED_ONE_IN = 40
 
 PACKS = ("bsds500", "dsb2018", "camvid", "coco", "coco-person")
 """Every pack `iter_pack` can read."""
@@ -127,13 +130,25 @@ def is_held_out(pack: str, file_name: str | PurePath) -> bool:
     return splits[-1] == _HELD_OUT_FOLDER
 
 
+def is_watched(pack: str, key: str) -> bool:
+    """Images of the training part kept from training to watch it, one in 40.
+
+    Args:
+        pack: one of `PACKS`.
+        key: of the image, as `PackImage.key`.
+    """
+    digest = hashlib.sha1(f"watch/{pack}/{key}".encode()).hexdigest()
+    return int(digest, 16) % WATCHED_ONE_IN == 0
+
+
 def iter_pack(name: str, root: str | Path, part: Part = "train") -> Iterator[PackImage]:
     """Walk one pack in a fixed order (sorted file names).
 
     Args:
         name: one of `PACKS`.
         root: the folder that holds the packs, so that ``root/name`` exists.
-        part: "train" for everything that may train, "heldout" for the rest. The two never meet.
+        part: "train" for everything that may train, "heldout" for the rest, which never meet; "watched" for those
+            of "train" that trainings only watch.
 
     Yields:
         PackImage: images without a single mask included.
@@ -142,12 +157,14 @@ def iter_pack(name: str, root: str | Path, part: Part = "train") -> Iterator[Pac
         DataError: unknown pack or part, a missing folder or label file, an unreadable annotation file.
     """
     _check_pack(name)
-    if part not in ("train", "heldout"):
-        raise DataError(f"part must be 'train' or 'heldout'; got {part!r}.")
+    if part not in PARTS:
+        raise DataError(f"part must be one of {', '.join(PARTS)}; got {part!r}.")
+    side: Part = "heldout" if part == "heldout" else "train"
     folder = _require_folder(Path(root) / name, name)
     walk = {"bsds500": _iter_bsds, "dsb2018": _iter_nuclei, "camvid": _iter_camvid}.get(name)
-    images = walk(folder, part) if walk is not None else _iter_coco(name, folder)
-    return (image for image in images if is_held_out(name, image.key) == (part == "heldout"))
+    images = walk(folder, side) if walk is not None else _iter_coco(name, folder)
+    images = (image for image in images if is_held_out(name, image.key) == (side == "heldout"))
+    return (image for image in images if part != "watched" or is_watched(name, image.key))
 
 
 def _check_pack(name: str) -> None:

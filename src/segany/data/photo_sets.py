@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from segany.core.errors import DataError
 from segany.data.cache import INDEX, CachedPhoto, PhotoCache, build_cache
-from segany.data.packs import PACKS, iter_pack
+from segany.data.packs import PACKS, is_watched, iter_pack
 from segany.data.sample import Sample, SampleSource
 from segany.data.synthetic import synthetic_scene
 
 SYNTHETIC = "synthetic"
-WATCHED_ONE_IN = 40
 FINGERPRINT_KEYS = 1000
 """Keys of a reader that go into its fingerprint, spread evenly."""
 
@@ -209,12 +208,6 @@ class CachedSet:
     def photo(self, index: int, canvas: int) -> LabelledPhoto:
         """Photo `index`, at the size it was cached."""
         return _CacheView(self.cache, self.rows[index])
-
-
-def is_watched(pack: str, key: str) -> bool:
-    """Photos kept from training to watch it, one in 40; none of them belongs to the held-out part."""
-    digest = hashlib.sha1(f"watch/{pack}/{key}".encode()).hexdigest()
-    return int(digest, 16) % WATCHED_ONE_IN == 0
 
 
 def packs_in(root: Path) -> list[str]:

@@ -19,8 +19,8 @@ class SimulationConfig:
     clicks: int = 8
     """Clicks into the error region after the first prompt. 0 or more; gains flatten after 8."""
     at_once: tuple[int, ...] = ()
-    """How many clicks fall together in place of the first, second, ... of `clicks`, 1 or more each; 1 where it ends.
-    Several clicks for the price of one decode; the paper lets them fall one by one."""
+    """How many clicks fall together before the second, third, ... decode, 1 or more each; 1 where it ends. Several
+    clicks for the price of one decode; the paper lets them fall one by one."""
     refine_inside: int = 1
     """Decodes without a new click, each at a random place among the clicks, per mask. 0 or more."""
     refine_last: int = 1
@@ -49,6 +49,6 @@ class SimulationConfig:
         """Decodes per mask."""
         return 1 + self.clicks + self.refine_inside + self.refine_last
 
-    def falling(self, round: int) -> int:
-        """Clicks that fall together before a decode, if any do; `round` counts from 0, the first prompt."""
-        return self.at_once[round - 1] if 0 < round <= len(self.at_once) else 1
+    def falling(self, turn: int) -> int:
+        """Clicks that fall together before a decode, if any do; `turn` counts from 0, the first prompt."""
+        return self.at_once[turn - 1] if 0 < turn <= len(self.at_once) else 1

@@ -83,7 +83,7 @@ def points(
         predictor: what is measured; loaded by the name `model` when left out.
         model: its name, for loading and for the report.
         packs: which packs, of `segany.data.packs.PACKS`.
-        part: "heldout" for scores to publish, "train" to look for overfitting.
+        part: "heldout" for scores to publish, "watched" to choose by, "train" to look for overfitting.
         output: folder for masks.jsonl, points.json, points.md and points.png; without it nothing is written.
             An interrupted run into the same folder takes up where it stopped.
         restart: drop what an earlier run left in `output`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segany.modeling.presets import TINY, TOY, VIT_B, VIT_H, VIT_L
 from segany.prompts.config import SimulationConfig
 from segany.recipes.config import PhaseConfig, PromptableConfig
@@ -54,14 +56,10 @@ SMALL_STEP = InteractiveConfig(
 )
 """From scratch, small models collapse to empty masks under the focal loss; balanced cross-entropy holds them."""
 
-TINY_STEP = InteractiveConfig(
-    simulation=SimulationConfig(
-        clicks=3, at_once=(1, 2, 5), refine_inside=0, refine_last=0, interior=0.6, box_noise=0.05
-    ),
-    loss=LossConfig(
-        focal=0.0, dice=2.0, cross_entropy=1.0, iou_on="all", choice=0.5, losers=0.05, single_first=0.25, first=2.0
-    ),
-    max_logit=20.0,
+TINY_STEP = replace(
+    SMALL_STEP,
+    simulation=replace(SMALL_STEP.simulation, clicks=3, at_once=(1, 2, 5), interior=0.6, box_noise=0.05),
+    loss=replace(SMALL_STEP.loss, dice=2.0, cross_entropy=1.0, choice=0.5, first=2.0),
 )
 """One, two, four and nine clicks in four decodes; docs/tiny_experiments.md says what each of these brought."""
 

@@ -21,7 +21,6 @@ from segany.training.batches import PromptableSource, Stretch
 from segany.training.contract import Hook, Status
 from segany.training.distributed import Processes, processes
 from segany.training.fit import FitResult, Job, fit
-from segany.training.freezing import freeze_all_but
 from segany.training.interactive import InteractiveStep
 from segany.training.looks import SamplePictures, WatchPrompts
 from segany.training.optim import Schedule, Spans
@@ -79,7 +78,6 @@ def run(
         model = build_model(config.model)
         if initial is not None:
             fingerprints["initial weights"] = start_from(model, initial)
-        freeze_all_but(model, config.optimizer.only)
         open_run(out, "promptable", config, fingerprints, group)
 
         job = Job(

@@ -104,7 +104,8 @@ class OptimizerConfig:
     """The paper's AdamW, or Muon for matrices and AdamW for the rest, at the same rates. Muon needs whole weights in
     every process."""
     only: tuple[str, ...] = ()
-    """Beginnings of the names of the parameters that learn, such as `mask_decoder`; everything when empty."""
+    """Beginnings of the names of the parameters that learn, such as `mask_decoder`; all that a recipe trains when
+    empty."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Memory of AdamW's two moments."""
     weight_decay: float = 0.1

@@ -20,7 +20,7 @@ from segany.training.contract import Batch, BatchSource, Hook, Moment, RateFunct
 from segany.training.distributed import Processes, gathered, is_sharded, like, shared, unsynchronised, whole
 from segany.training.ema import Average
 from segany.training.journal import Journal
-from segany.training.optim import optimizer_of, set_drop_path, set_rate, set_recompute
+from segany.training.optim import hold_still, optimizer_of, set_drop_path, set_rate, set_recompute
 from segany.training.stopping import StopRequest
 
 CHECKPOINTS, BROKEN = "checkpoints", "broken"
@@ -110,6 +110,7 @@ class _Task(nn.Module):
 class _Run:
     def __init__(self, model: nn.Module, job: Job, out: Path, group: Processes) -> None:
         self.job, self.out, self.group = job, out, group
+        hold_still(model, job.optimizer.only)
         self.model = training_mode(model.to(device=group.device))
         if job.loop.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

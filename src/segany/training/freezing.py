@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from torch import nn
@@ -36,22 +35,6 @@ def freeze(model: Sam, policy: Policy) -> None:
         model.image_encoder.requires_grad_(False)
     if policy == "decoder+neck":
         model.image_encoder.neck.requires_grad_(True)
-
-
-def freeze_all_but(model: nn.Module, names: Sequence[str]) -> None:
-    """Leave gradients to the parameters whose names begin with one of `names`; to all when there are none.
-
-    Raises:
-        OptionError: a beginning that no parameter has.
-    """
-    unknown = [name for name in names if not any(own.startswith(name) for own, _ in model.named_parameters())]
-    if unknown:
-        raise OptionError(
-            f"what learns must be beginnings of parameter names, such as mask_decoder.iou_prediction_head; no "
-            f"parameter begins with {', '.join(unknown)}."
-        )
-    for own, parameter in model.named_parameters():
-        parameter.requires_grad_(not names or own.startswith(tuple(names)))
 
 
 def adapted_layers(model: nn.Module) -> list[str]:

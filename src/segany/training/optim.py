@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segany.core.errors import OptionError
 from segany.modeling.layers import ResidualBlock
 from segany.training.config import OptimizerConfig, ScheduleConfig
 from segany.training.muon import MuonAdamW, is_matrix
@@ -37,6 +38,24 @@ def set_recompute(model: nn.Module, on: bool) -> None:
     """Whether the trunk's blocks compute their activations again in the backward pass."""
     for _, block in residual_blocks(model):
         block.recompute = on
+
+
+def hold_still(model: nn.Module, but: Sequence[str]) -> None:
+    """Freeze every parameter whose name begins with none of `but`; nothing changes when there are none.
+
+    Raises:
+        OptionError: a beginning that no parameter has.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    if unknown := [begin for begin in but if not any(name.startswith(begin) for name in names)]:
+        raise OptionError(
+            "optimizer.only must be beginnings of parameter names, such as mask_decoder.iou_prediction_head; no "
+            f"parameter begins with {', '.join(unknown)}. This model's parts: "
+            f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}."
+        )
+    for name, parameter in model.named_parameters():
+        if but and not name.startswith(tuple(but)):
+            parameter.requires_grad_(False)
 
 
 def layer_of(name: str, blocks: Sequence[str]) -> int:

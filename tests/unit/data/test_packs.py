@@ -9,6 +9,7 @@ from PIL import Image
 
 from segany.core.errors import DataError
 from segany.data.packs import PACKS, PackImage, is_held_out, iter_pack
+from segany.data.photo_sets import cached_packs
 
 REAL_COUNTS = {
     "bsds500": (200, 100),
@@ -96,7 +97,7 @@ def test_a_missing_pack_is_an_error_at_once(name: str, tmp_path: Path) -> None:
 def test_unknown_names_are_errors(packs_root: Path) -> None:
     with pytest.raises(DataError, match="bsds500"):
         iter_pack("imagenet", packs_root)
-    with pytest.raises(DataError, match="'train' or 'heldout'"):
+    with pytest.raises(DataError, match="train, heldout, watched"):
         iter_pack("coco", packs_root, "val")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="pack must be"):
         is_held_out("imagenet", "a.png")
@@ -168,6 +169,15 @@ def test_real_packs_have_the_documented_counts(name: str, shared: Path) -> None:
     train, heldout = (list(iter_pack(name, root, part)) for part in ("train", "heldout"))
     assert (len(train), len(heldout)) == REAL_COUNTS[name]
     assert not {image.key for image in train} & {image.key for image in heldout}
+
+
+def test_watched_photos_are_those_that_trainings_leave_out(shared: Path, tmp_path: Path) -> None:
+    """Camvid's, for speed: a fortieth of the training part, and none of them among what a training draws."""
+    (tmp_path / "camvid").symlink_to(shared / "data" / "camvid")
+    train, watched = ({image.key for image in iter_pack("camvid", tmp_path, part)} for part in ("train", "watched"))
+    assert watched < train and len(train) / 80 < len(watched) < len(train) / 20
+    drawn, left = ({row.key for s in sets for row in s.rows} for sets in cached_packs(tmp_path, tmp_path / "cache"))
+    assert left == watched and drawn == train - watched
 
 
 def test_no_real_photo_is_held_out_in_one_coco_pack_and_trained_on_in_the_other(shared: Path) -> None:

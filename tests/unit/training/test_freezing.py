@@ -11,7 +11,7 @@ from segany.modeling.presets import PRESETS, TOY
 from segany.modeling.sam import Sam
 from segany.recipes.config import shrunk_model
 from segany.training.fit import training_mode
-from segany.training.freezing import Adapters, adapted_layers, freeze, freeze_all_but
+from segany.training.freezing import Adapters, adapted_layers, freeze
 
 
 def learning(model: Sam) -> set[str]:
@@ -45,17 +45,6 @@ def test_policies(policy: str, parts: set[str]) -> None:
 def test_unknown_policy() -> None:
     with pytest.raises(OptionError, match="decoder, decoder\\+neck, lora, all"):
         freeze(build_model(TOY), "head")  # type: ignore[arg-type]
-
-
-def test_all_but_what_is_named_holds_still() -> None:
-    model = build_model(TOY)
-    freeze_all_but(model, ["mask_decoder.iou_prediction_head", "prompt_encoder"])
-    learn = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert learn and all(n.startswith(("mask_decoder.iou_prediction_head", "prompt_encoder")) for n in learn)
-    freeze_all_but(model, [])
-    assert all(parameter.requires_grad for parameter in model.parameters())
-    with pytest.raises(OptionError, match="no parameter begins with iou_head"):
-        freeze_all_but(model, ["mask_decoder", "iou_head"])
 
 
 @pytest.mark.parametrize("name", ["toy", "tiny", "vit_t"])

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+from segany.core.errors import OptionError
 from segany.modeling.build import build_model
 from segany.modeling.presets import PRESETS
 from segany.recipes.presets import PROMPTABLE
@@ -16,6 +17,7 @@ from segany.training.muon import MuonAdamW, is_matrix, orthogonalised
 from segany.training.optim import (
     Schedule,
     Spans,
+    hold_still,
     layer_of,
     optimizer_of,
     parameter_groups,
@@ -27,6 +29,18 @@ from segany.training.optim import (
 
 def small_vit() -> torch.nn.Module:
     return build_model(PROMPTABLE["vit_b"].shrunk().model)
+
+
+def test_only_what_is_named_learns_and_what_is_frozen_stays_so() -> None:
+    model = small_vit()
+    hold_still(model, [])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    model.prompt_encoder.requires_grad_(False)
+    hold_still(model, ["mask_decoder.iou_prediction_head", "prompt_encoder"])
+    learn = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert learn and all(name.startswith("mask_decoder.iou_prediction_head") for name in learn)
+    with pytest.raises(OptionError, match=r"begins with iou_head\. This model's parts: image_encoder"):
+        hold_still(model, ["mask_decoder", "iou_head"])
 
 
 def test_layers_of_a_vit() -> None:
