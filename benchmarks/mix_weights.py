@@ -2,7 +2,7 @@
 
     python benchmarks/mix_weights.py --data FOLDER_OF_PACKS tiny runs/a runs/b 0.5*runs/a+0.5*runs/b [--write OUT]
 
-Every argument is a model's name or path, or a weighted sum of them; a line is its means over packs under the protocol of
+Every argument is a name or path of weights, or a weighted sum; a line is its means over packs under the protocol of
 the published scores, at most `--masks` masks of a photo; `--packs` shows the packs, `--write` keeps the last one.
 One model alone, with intervals and a plot: `segany evaluate points --part watched`.
 """

@@ -322,7 +322,7 @@ def about_automatic(predictor: Predictor) -> str:
 
 
 def write(result: PointsResult, options: argparse.Namespace) -> list[Path]:
-    predictor = Predictor.from_pretrained(options.model)
+    predictor = Predictor.from_pretrained(options.model, dtype="float32")
     pictures = options.output / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     found = calibrations(result.rows)
