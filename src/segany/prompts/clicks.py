@@ -29,8 +29,8 @@ def depth_map(region: NDArray[Any]) -> NDArray[np.float32]:
     """
     padded = np.pad(_binary(region, "region").view(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # The library's last bit differs from process to process, and equally deep pixels must stay equal: a squared distance
-    # is a whole number.
+    # The library's last bit differs from process to process, and equally deep pixels must stay equal: a squared
+    # distance is a whole number.
     squares = np.rint(np.square(depth[1:-1, 1:-1], dtype=np.float64))
     return np.asarray(np.sqrt(squares), dtype=np.float32)
 
