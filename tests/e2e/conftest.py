@@ -185,9 +185,10 @@ class Desk:
         return self.page.get_by_test_id(name)
 
     def open(self, *files: Path) -> None:
-        """Choose files, and wait until the photo can be clicked on."""
+        """Choose files, and wait until a photo of theirs, not the one before, can be clicked on."""
         self.find("files").set_input_files([str(file) for file in files])
-        self.prepared()
+        theirs = [f'[data-testid=stage][aria-label^="{file.name}, "][data-prepared=true]' for file in files]
+        self.page.wait_for_selector(", ".join(theirs), timeout=PATIENCE_MS)
 
     def prepared(self) -> None:
         """Wait until the open photo is encoded."""

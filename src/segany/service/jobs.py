@@ -50,6 +50,8 @@ class Job:
     """What was wrong, when failed."""
     created: str = ""
     """UTC, ISO 8601."""
+    number: int = 0
+    """Place in the order of creation: a clock may stand still or go back."""
     finished: str | None = None
     starts: int = 0
     """How often it was begun."""
@@ -80,7 +82,7 @@ class JobStore:
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         found = [job for path in folder.iterdir() if path.is_dir() and (job := self._read(path)) is not None]
-        for job in sorted(found, key=lambda job: (job.created, job.id)):
+        for job in sorted(found, key=lambda job: (job.number, job.created, job.id)):
             self._jobs[job.id] = job
             if not job.is_finished:
                 self._requeue_after_kill(job)
@@ -90,6 +92,7 @@ class JobStore:
         id = secrets.token_hex(16)
         job = Job(id=id, kind=kind, image=image, model=model, owner=owner, knobs=knobs, created=now())
         with self._lock:
+            job = replace(job, number=max((one.number for one in self._jobs.values()), default=0) + 1)
             self._write(job)
             self._jobs[job.id] = job
             self._forget_old()

@@ -177,6 +177,16 @@ def test_what_a_kill_leaves_is_queued_again_but_not_for_ever(tmp_path: Path) -> 
     assert len(again.all()) == 4
 
 
+def test_jobs_keep_their_order_over_a_restart_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(["2026-01-01T12:00:00.002", *["2026-01-01T12:00:00.001"] * 7])
+    monkeypatch.setattr("segany.service.jobs.now", lambda: next(times))
+    store = JobStore(tmp_path, keep=10)
+    jobs = [store.create(kind="everything", image=KEY, model="toy", knobs={}) for _ in range(8)]
+    assert [job.id for job in JobStore(tmp_path, keep=10).queued()] == [job.id for job in jobs]
+
+
 def test_old_finished_jobs_are_forgotten_and_unfinished_ones_are_not(tmp_path: Path) -> None:
     store = JobStore(tmp_path, keep=3)
     jobs = [store.create(kind="everything", image=KEY, model="toy", knobs={}) for _ in range(3)]
