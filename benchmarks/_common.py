@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -31,6 +32,14 @@ def shared_photos() -> list[Path]:
     """Photos of the folder that SEGANY_SHARED names, if there is one."""
     shared = os.environ.get("SEGANY_SHARED")
     return sorted((Path(shared) / "data" / "photos").glob("*.jpg")) if shared else []
+
+
+def take_packs(parser: argparse.ArgumentParser) -> None:
+    """`--data`, the folder of packs; that of SEGANY_SHARED when left out, and demanded where there is none."""
+    shared = os.environ.get("SEGANY_SHARED")
+    default = Path(shared) / "data" if shared else None
+    told = "folder of packs; SEGANY_SHARED/data when left out"
+    parser.add_argument("--data", type=Path, default=default, required=default is None, help=told)
 
 
 def large_photo(path: Path | None = None) -> tuple[str, NDArray[np.uint8]]:

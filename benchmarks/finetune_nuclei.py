@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from _common import take_packs
 
 from segany.core.files import atomic_write_json
 from segany.core.identity import run_identity
@@ -63,18 +63,14 @@ SHORT = {
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = os.environ.get("SEGANY_SHARED")
-    parser.add_argument("--data", type=Path, default=Path(shared) / "data" if shared else None, help="folder of packs")
+    take_packs(parser)
     parser.add_argument("--cache", type=Path, help="folder of decoded packs that a training left; saves minutes")
     parser.add_argument("--base", help="a checkpoint that never saw nuclei; a short one is trained when left out")
     parser.add_argument("--photos", type=int, default=50)
     parser.add_argument("--masks-per-image", type=int, default=16, help="held-out masks measured per photo")
     parser.add_argument("--preset", default="decoder", help="what the fine-tuning trains")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    chosen = parser.parse_args(words)
-    if chosen.data is None:
-        parser.error("--data must name the folder of packs (or set SEGANY_SHARED)")
-    return chosen
+    return parser.parse_args(words)
 
 
 def without_nuclei(data: Path, folder: Path) -> Path:

@@ -10,12 +10,12 @@ One model alone, with intervals and a plot: `segany evaluate points --part watch
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from _common import take_packs
 from torch import Tensor
 
 from segany.core.errors import OptionError, SeganyError
@@ -64,16 +64,12 @@ def line(summaries: Sequence[PackSummary], name: str) -> str:
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = os.environ.get("SEGANY_SHARED")
     parser.add_argument("models", nargs="+", help="NAME, PATH, or 0.5*PATH+0.5*PATH")
-    parser.add_argument("--data", type=Path, default=Path(shared) / "data" if shared else None)
+    take_packs(parser)
     parser.add_argument("--masks", type=int, default=8, help="of each photo")
     parser.add_argument("--packs", action="store_true", help="a table of the packs for every model too")
     parser.add_argument("--write", type=Path, help="safetensors file for the last of them")
-    options = parser.parse_args(words)
-    if options.data is None:
-        parser.error("--data is needed: the folder that holds the packs (or set SEGANY_SHARED)")
-    return options
+    return parser.parse_args(words)
 
 
 def compare(options: argparse.Namespace) -> None:

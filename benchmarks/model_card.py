@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import take_packs
 from numpy.typing import NDArray
 
 from segany.core.errors import SeganyError
@@ -57,18 +57,14 @@ FAILURES, MOST_OF_A_PACK = 8, 5
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = os.environ.get("SEGANY_SHARED")
-    parser.add_argument("--data", type=Path, default=Path(shared) / "data" if shared else None, help="folder of packs")
+    take_packs(parser)
     parser.add_argument("--model", default="tiny", help="name or path of the model")
     parser.add_argument("--limit", type=int, help="at most so many images of each pack")
     parser.add_argument("--masks-per-image", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of model_card.md and pictures/")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of model_card.json")
     parser.add_argument("--stamp", type=Path, help="weights file whose metadata gets the scores")
-    options = parser.parse_args(words)
-    if options.data is None:
-        parser.error("--data is needed: the folder that holds the packs (or set SEGANY_SHARED)")
-    return options
+    return parser.parse_args(words)
 
 
 @dataclass(frozen=True)

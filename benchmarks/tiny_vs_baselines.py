@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from _common import take_packs
 
 from segany.core.errors import SeganyError
 from segany.core.files import atomic_write_text
@@ -51,8 +52,7 @@ MARKER = "scores"
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = os.environ.get("SEGANY_SHARED")
-    parser.add_argument("--data", type=Path, default=Path(shared) / "data" if shared else None, help="folder of packs")
+    take_packs(parser)
     parser.add_argument("--model", default="tiny", help="name or path of the model")
     parser.add_argument("--packs", nargs="+", default=list(PACKS), choices=PACKS)
     parser.add_argument("--limit", type=int, help="at most so many images of each pack, for a quick look")
@@ -62,10 +62,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", default="tiny_points", help="of the files")
     parser.add_argument("--readme", type=Path, help=f"page whose <!-- {MARKER}:start/end --> table is replaced")
     parser.add_argument("--stamp", type=Path, help="weights file whose metadata gets the scores")
-    options = parser.parse_args(words)
-    if options.data is None:
-        parser.error("--data is needed: the folder that holds the packs (or set SEGANY_SHARED)")
-    return options
+    return parser.parse_args(words)
 
 
 def measure(options: argparse.Namespace) -> PointsResult:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, product
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import take_packs
 from numpy.typing import NDArray
 
 from segany.core.files import atomic_write_json
@@ -101,15 +101,12 @@ def truths(image: PackImage, size: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = os.environ.get("SEGANY_SHARED")
-    parser.add_argument("--data", type=Path, default=Path(shared) / "data" if shared else None)
+    take_packs(parser)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--photos", type=int, help="at most so many of each pack")
     parser.add_argument("--stamp", type=Path, help="weights file that gets the thresholds")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / "tiny_automatic.json")
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data is needed: the folder that holds the packs (or set SEGANY_SHARED)")
     predictor = Predictor.from_pretrained(options.model)
     photos = []
     for image in (
